@@ -1,0 +1,151 @@
+"""The file around a snapshot: where its bytes come from, plain or in seekable zstd.
+
+A compressed snapshot is the same bytes in zstd's *seekable format*: frames that can be unpacked
+one by one, and a table of them at the end. `zstd -d` unpacks it; we read it at random.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from snaptui.engine.errors import AccessDenied, FormatError, SnapError
+from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
+from snaptui.engine.snapfile.model import MAGIC
+from snaptui.engine.snapfile.output import open_output
+
+if TYPE_CHECKING:
+    from pyzstd import SeekableZstdFile
+
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
+_PIECE: Final = 4 << 20
+
+
+class Source(Protocol):
+    """The bytes of a snapshot in plain form, at random. Reads may come from any thread."""
+
+    size: int
+    stored_size: int
+    compressed: bool
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on; fewer only at the end."""
+
+    def close(self) -> None: ...
+
+
+class PlainSource:
+    """A plain snapshot file."""
+
+    compressed = False
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = self.stored_size = os.fstat(fd).st_size
+
+    def pread(self, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._fd, size, offset)
+        except OSError as error:
+            raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class ZstdSource:
+    """A compressed snapshot, unpacked where it is read."""
+
+    compressed = True
+
+    def __init__(self, fd: int) -> None:
+        from pyzstd import SeekableFormatError, SeekableZstdFile
+
+        self.stored_size = os.fstat(fd).st_size
+        self._lock = threading.Lock()
+        self._raw = os.fdopen(fd, "rb")
+        try:
+            self._file: SeekableZstdFile = SeekableZstdFile(self._raw, "r")
+            self.size = self._file.seek(0, os.SEEK_END)
+        except (SeekableFormatError, OSError) as error:
+            self._raw.close()
+            raise FormatError(
+                "is zstd, but not of the seekable kind, or cut short",
+                help="unpack it with `zstd -d`, then read the result or compress it with `snaptui compress`",
+            ) from error
+
+    def pread(self, offset: int, size: int) -> bytes:
+        from pyzstd import SeekableFormatError, ZstdError
+
+        try:
+            with self._lock:
+                self._file.seek(offset)
+                return self._file.read(size)
+        except (ZstdError, SeekableFormatError, EOFError, ValueError) as error:
+            raise FormatError(f"the compressed data is damaged near byte {offset}: {error}") from error
+        except OSError as error:
+            raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._file.close()
+        self._raw.close()
+
+
+def open_source(path: str) -> Source:
+    """The snapshot file at `path`, plain or compressed, as its content says.
+
+    Raises `AccessDenied`, `FormatError` or `SnapError`.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise AccessDenied(
+            f"{path}: permission denied", help="snapshots are readable by their owner alone"
+        ) from error
+    except OSError as error:
+        raise SnapError(f"{path}: {error.strerror}") from error
+    try:
+        start = os.pread(fd, len(MAGIC), 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError as error:
+        os.close(fd)
+        raise SnapError(f"{path}: {error.strerror}, a snapshot is a regular file") from error
+    if start.startswith(ZSTD_MAGIC):
+        return _named(path, ZstdSource, fd)
+    if start.startswith(MAGIC):
+        return PlainSource(fd)
+    os.close(fd)
+    raise FormatError(f"{path}: is no snapshot: it does not begin with '{MAGIC.decode()}'")
+
+
+def _named(path: str, kind: Callable[[int], Source], fd: int) -> Source:
+    try:
+        source = kind(fd)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", help=error.help) from error
+    if source.pread(0, len(MAGIC)) != MAGIC:
+        source.close()
+        raise FormatError(f"{path}: does not hold a snapshot: it does not begin with '{MAGIC.decode()}'")
+    return source
+
+
+def convert(
+    path: str, target: str, *, compress: bool, sink: Sink = ignore, cancel: CancelToken | None = None
+) -> int:
+    """Write the snapshot at `path` to `target`, packed or unpacked; returns the size of the result.
+
+    The plain bytes stay what they are. Raises what `open_source` and `open_output` raise.
+    """
+    source = open_source(path)
+    try:
+        with open_output(target, compress=compress) as output:
+            for offset in range(0, source.size, _PIECE):
+                if cancel is not None:
+                    cancel.check()
+                output.write(source.pread(offset, _PIECE))
+                sink(Progress("compressing" if compress else "unpacking", offset, source.size))
+            return output.commit()
+    finally:
+        source.close()

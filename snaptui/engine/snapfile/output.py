@@ -1,0 +1,307 @@
+"""Where a snapshot is written: whole, or not at all.
+
+The plain snapshot always goes to a file that can be read back (pages equal to earlier ones are
+found that way) and that has no name yet. A plain file is given its name when it is complete. For a
+pipe or a compressed file a second thread follows the growing file and passes its bytes on,
+so that neither a slow reader nor the compressor prolongs the time that targets are stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import Final, Protocol, Self
+
+from snaptui.engine.errors import OutputError, SnapError
+from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
+
+PIECE: Final = 1 << 20
+"""Bytes passed on at a time, and the size of a zstd frame: what a random read of a compressed
+snapshot has to unpack (about 1 ms)."""
+
+STDOUT: Final = "-"
+
+_LEVEL: Final = 3  # zstd's own default
+_POLL: Final = 0.1  # seconds between looks at the cancel token and progress events
+
+
+class Output:
+    """A snapshot being written. Leaving the `with` block without `commit` leaves nothing behind."""
+
+    def __init__(self, destination: _Destination, *, compress: bool) -> None:
+        self.name = destination.name
+        self._destination = destination
+        self._size = 0
+        self._follower: _Follower | None = None
+        if isinstance(destination, _NamedFile) and not compress:
+            self._fd = os.dup(destination.fd)
+            return
+        with _worded(f"{destination.spool}: no room for the plain form of the snapshot"):
+            spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
+            with spool:
+                self._fd = os.dup(spool.fileno())
+        self._follower = _Follower(self._fd, _Packer(destination) if compress else destination)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""
+        view = memoryview(data).cast("B")
+        if self._follower:
+            self._follower.check()
+        with _worded(self._destination.spool if self._follower else self.name):
+            while view:
+                written = os.write(self._fd, view)
+                self._size += written
+                view = view[written:]
+        if self._follower:
+            self._follower.advance(self._size)
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """Read back what was written; fewer bytes at the end."""
+        with _worded(self.name):
+            return os.pread(self._fd, size, offset)
+
+    def commit(self, sink: Sink = ignore, cancel: CancelToken | None = None) -> int:
+        """The snapshot is complete: make it last. Returns the bytes that it takes at its destination."""
+        if self._follower:
+            self._follower.finish(sink, cancel or CancelToken())
+        with _worded(self.name):
+            return self._destination.commit()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._follower:
+            self._follower.stop()
+        self._destination.close()
+        os.close(self._fd)
+
+
+def open_output(path: str | None, *, compress: bool = False) -> Output:
+    """Where to write a snapshot: a file to be named `path`, or standard output for None or `-`.
+
+    A regular file is replaced only when the new one is complete, and its mode is 0600. Anything
+    else (a pipe, a device) is written to as it is. Raises `OutputError`.
+    """
+    if path is None or path == STDOUT:
+        return Output(_Stream(os.dup(1), "standard output"), compress=compress)
+    target = os.path.realpath(path)
+    with _worded(path):
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        destination: _Destination
+        if os.path.exists(target) and not os.path.isfile(target):
+            destination = _Stream(os.open(target, os.O_WRONLY | os.O_CLOEXEC), path)
+        else:
+            destination = _NamedFile(target, path)
+    return Output(destination, compress=compress)
+
+
+class _Destination(Protocol):
+    name: str
+    spool: str
+    """The directory in which the plain form is kept meanwhile, if it is not the file itself."""
+
+    def write(self, data: bytes | memoryview) -> int: ...
+    def commit(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class _Stream:
+    """A pipe or a device: what was written is written."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.name = name
+        self.spool = _spool_directory()
+        self._fd = fd
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        _write_all(self._fd, data)
+        self._size += len(data)
+        return len(data)
+
+    def commit(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _NamedFile:
+    """A file that has no name until it is complete; so whatever kills us, nothing is left."""
+
+    def __init__(self, target: str, name: str) -> None:
+        self.name = name
+        self.spool = os.path.dirname(target)
+        self._target = target
+        self._draft = ""
+        try:
+            self.fd = os.open(self.spool, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            # Some file systems (NFS, vfat, older overlayfs) have no nameless files.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            draft = self._draft_name()
+            self.fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._draft = draft
+
+    def write(self, data: bytes | memoryview) -> int:
+        _write_all(self.fd, data)
+        return len(data)
+
+    def commit(self) -> int:
+        os.fsync(self.fd)
+        if not self._draft:
+            self._draft = self._link()
+        os.rename(self._draft, self._target)
+        self._draft = ""
+        return os.fstat(self.fd).st_size
+
+    def close(self) -> None:
+        if self._draft:
+            with contextlib.suppress(OSError):
+                os.unlink(self._draft)
+        os.close(self.fd)
+
+    def _link(self) -> str:
+        """Name the file: link(2) replaces no file, so it gets a draft name first, for rename(2)."""
+        draft = self._draft_name()
+        # A directory descriptor makes Python call linkat(2), which alone follows the link in /proc.
+        directory = os.open(self.spool, os.O_PATH | os.O_CLOEXEC)
+        try:
+            os.link(f"/proc/self/fd/{self.fd}", draft, src_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(directory)
+        return draft
+
+    def _draft_name(self) -> str:
+        base = os.path.basename(self._target)
+        return os.path.join(self.spool, f".{base[:200]}.{secrets.token_hex(4)}")
+
+
+class _Packer:
+    """Packs what comes into seekable zstd frames, for another destination."""
+
+    def __init__(self, destination: _Destination) -> None:
+        from pyzstd import SeekableZstdFile
+
+        self._file = SeekableZstdFile(
+            destination,  # type: ignore[arg-type]  # it needs no more than write
+            "w",
+            level_or_option=_LEVEL,
+            max_frame_content_size=PIECE,
+        )
+
+    def write(self, data: bytes | memoryview) -> int:
+        return self._file.write(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Follower:
+    """Passes on the bytes of a growing file, in a thread of its own."""
+
+    def __init__(self, fd: int, target: _Packer | _Destination) -> None:
+        self._fd = fd
+        self._target = target
+        self._available = 0
+        self._passed = 0
+        self._complete = False
+        self._stopped = False
+        self._error: OSError | None = None
+        self._changed = threading.Condition()
+        # A daemon: a reader that never reads must not keep a cancelled snap from ending.
+        self._thread = threading.Thread(target=self._run, name="snap-follower", daemon=True)
+        self._thread.start()
+
+    def advance(self, size: int) -> None:
+        """The file now holds `size` bytes."""
+        with self._changed:
+            self._available = size
+            self._changed.notify()
+
+    def check(self) -> None:
+        """Raise `OutputError` if the bytes could not be passed on."""
+        if self._error is not None:
+            raise _in_words("the output", self._error) from self._error
+
+    def finish(self, sink: Sink, cancel: CancelToken) -> None:
+        """Wait until everything is passed on. Raises `OutputError` or `Cancelled`."""
+        with self._changed:
+            self._complete = True
+            self._changed.notify()
+        while self._thread.is_alive():
+            cancel.check()
+            sink(Progress("writing", self._passed, self._available))
+            self._thread.join(_POLL)
+        self.check()
+
+    def stop(self) -> None:
+        """Pass on no more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join(_POLL)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped or self._complete or self._ready)
+                if self._ready and not self._stopped:
+                    piece = os.pread(self._fd, min(PIECE, self._available - self._passed), self._passed)
+                    self._target.write(piece)
+                    self._passed += len(piece)
+                elif self._complete:
+                    if isinstance(self._target, _Packer):
+                        self._target.close()
+                    return
+        except OSError as error:
+            self._error = error
+
+    @property
+    def _ready(self) -> bool:
+        return self._passed < self._available
+
+
+def _spool_directory() -> str:
+    """Where the plain form of a piped snapshot is kept: where temporary files may be large."""
+    for directory in (os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"):
+        if directory and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    return "."
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@contextlib.contextmanager
+def _worded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _in_words(what, error) from error
+
+
+def _in_words(what: str, error: OSError) -> SnapError:
+    """An error of writing as a line for the user, with what to do about it."""
+    remedy = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = (
+            "nothing was kept; write to another disk with -o, or through a pipe (TMPDIR says where it spools)"
+        )
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "name a directory that you may write to with -o"
+    elif error.errno == errno.EPIPE:
+        remedy = "the program that reads the snapshot ended before it was whole"
+    return OutputError(f"{what}: {error.strerror}", help=remedy)

@@ -1,0 +1,210 @@
+"""The pages of a snapshot at random: from a page's number to its bytes, references followed."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from snaptui.engine.errors import FormatError
+from snaptui.engine.snapfile.container import Source
+from snaptui.engine.snapfile.encode import RAW, ZERO
+from snaptui.engine.snapfile.fields import U8, U64, get_fields, parse_field
+from snaptui.engine.snapfile.gather import gather
+from snaptui.engine.snapfile.model import PAGE, Segment
+from snaptui.engine.snapfile.scan import Layout
+
+Indices = npt.NDArray[np.int64]
+
+_BATCH: Final = 4096
+"""Pages read at a time: bounds the memory that a read of any length needs."""
+
+_ONE: Final = np.uint64(1)
+_NOWHERE: Final = np.uint64(2**64 - 1)
+
+
+class PageTable:
+    """Where each page of a snapshot is.
+
+    Pages have numbers, counted over all segments in file order, so "came earlier in the file"
+    is "has a smaller number".
+    """
+
+    def __init__(self, source: Source, layout: Layout) -> None:
+        self._source = source
+        runs = layout.runs
+        self._run_first = np.frombuffer(runs.first, dtype=np.uint64)
+        self._run_kind = np.frombuffer(runs.kind, dtype=np.uint8)
+        self._run_position = np.frombuffer(runs.position, dtype=np.uint64)
+        self._run_stride = np.frombuffer(runs.stride, dtype=np.uint32).astype(np.uint64)
+        self._run_number_at = np.frombuffer(runs.number_at, dtype=np.uint16)
+        self._first_pages = layout.first_pages
+        self._segments = layout.segments
+        self._images: dict[tuple[int, str], _Image] = {}
+        ends = zip(layout.first_pages, layout.segments, strict=True)
+        self._shorter = np.array(
+            [first + segment.page_count - 1 for first, segment in ends if segment.length % PAGE],
+            dtype=np.uint64,
+        )
+
+    def first_page(self, segment: Segment) -> int:
+        """The number of the first page of `segment`."""
+        return self._first_pages[segment.number]
+
+    def read(self, segment: Segment, start: int, length: int) -> bytes:
+        """`length` bytes of `segment` from its byte `start` on; fewer at its end.
+
+        Raises `FormatError` for a reference to a page that is not there.
+        """
+        stop = min(start + length, segment.length)
+        if stop <= start:
+            return b""
+        first, last = start // PAGE, -(-stop // PAGE)
+        base = self._first_pages[segment.number]
+        pieces = []
+        for page in range(first, last, _BATCH):
+            numbers = np.arange(base + page, base + min(page + _BATCH, last), dtype=np.uint64)
+            pieces.append(self._fetch(numbers).tobytes())
+        content = b"".join(pieces)
+        return content[start - first * PAGE : stop - first * PAGE]
+
+    def counts(self, segment: Segment) -> dict[str, int]:
+        """How many pages of `segment` there are of each kind: `r`, `z`, `m`, `t`."""
+        first = self._first_pages[segment.number]
+        counts = dict.fromkeys("rzmt", 0)
+        runs = self._runs_between(first, first + segment.page_count)
+        for run in runs:
+            end = (
+                int(self._run_first[run + 1])
+                if run + 1 < len(self._run_first)
+                else first + segment.page_count
+            )
+            counts[chr(self._run_kind[run])] += end - int(self._run_first[run])
+        return counts
+
+    def _runs_between(self, first: int, end: int) -> range:
+        start, stop = np.searchsorted(self._run_first, np.array([first, end], dtype=np.uint64)).tolist()
+        return range(start, stop)
+
+    def _fetch(self, numbers: U64) -> U8:
+        """The contents of the pages with these `numbers`, as rows; what a short page lacks is zeros."""
+        found = self._resolve(numbers)
+        pages = np.zeros((len(numbers), PAGE), dtype=np.uint8)
+        runs = self._run_of(found)
+        raw = np.flatnonzero(self._run_kind[runs] == RAW)
+        if not len(raw):
+            return pages
+        positions = self._position_of(found[raw], runs[raw]) + _ONE
+        sizes = self._run_stride[runs[raw]] - _ONE
+        order = np.argsort(positions, kind="stable")
+        pages[raw[order]] = gather(self._source.pread, positions[order], PAGE)
+        for short in np.flatnonzero(sizes < PAGE).tolist():
+            pages[raw[short], int(sizes[short]) :] = 0
+        return pages
+
+    def _run_of(self, numbers: U64) -> Indices:
+        return np.searchsorted(self._run_first, numbers, side="right") - 1
+
+    def _position_of(self, numbers: U64, runs: Indices) -> U64:
+        within = numbers - self._run_first[runs]
+        positions: U64 = self._run_position[runs] + within * self._run_stride[runs]
+        return positions
+
+    def _resolve(self, numbers: U64) -> U64:
+        """Follow references until each number is that of a raw or zero page."""
+        found = numbers.copy()
+        pending = np.arange(len(found))
+        while True:
+            runs = self._run_of(found[pending])
+            kinds = self._run_kind[runs]
+            is_reference = (kinds != RAW) & (kinds != ZERO)
+            pending, runs = pending[is_reference], runs[is_reference]
+            if not len(pending):
+                return found
+            for run in np.unique(runs).tolist():
+                those = pending[runs == run]
+                found[those] = self._targets(found[those], run)
+
+    def _targets(self, numbers: U64, run: int) -> U64:
+        """The numbers of the pages that the references `numbers`, all of one run, point to."""
+        stride, number_at = int(self._run_stride[run]), int(self._run_number_at[run])
+        distinct, which = np.unique(numbers, return_inverse=True)
+        positions = self._run_position[run] + (distinct - self._run_first[run]) * np.uint64(stride)
+        rows = gather(self._source.pread, positions, stride)
+        pid, _ = parse_field(rows[0, 1:number_at].tobytes(), 0)
+        offsets = get_fields(rows[:, number_at:])
+        kind = chr(self._run_kind[run])
+        targets = self._image(kind, pid).pages_at(offsets, distinct)
+        missing = np.flatnonzero(targets >= distinct)
+        if len(missing):
+            offset = int(offsets[missing[0]])
+            raise FormatError(
+                f"is garbled at byte {int(positions[missing[0]])}: a reference to"
+                f" {'text' if kind == 't' else 'memory'} page {offset:#x} of process {pid},"
+                " which is not there or comes later"
+            )
+        self._check_lengths(distinct, targets)
+        return targets[which]
+
+    def _check_lengths(self, numbers: U64, targets: U64) -> None:
+        """A reference stands for as many bytes as its page has."""
+        for index in np.flatnonzero(np.isin(targets, self._shorter)).tolist():
+            if self._length_of(int(numbers[index])) > self._length_of(int(targets[index])):
+                raise FormatError("refers to a page that is shorter than the one it stands for")
+
+    def _length_of(self, number: int) -> int:
+        index = bisect.bisect_right(self._first_pages, number) - 1
+        return min(PAGE, self._segments[index].length - (number - self._first_pages[index]) * PAGE)
+
+    def _image(self, kind: str, pid: int) -> _Image:
+        key = (pid, kind)
+        if key not in self._images:
+            pairs = zip(self._segments, self._first_pages, strict=True)
+            self._images[key] = _Image.of([pair for pair in pairs if (pair[0].pid, pair[0].kind) == key])
+        return self._images[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """The segments of one memory or text image, by address: where references to it lead."""
+
+    starts: U64
+    lengths: U64
+    first_pages: U64
+    overlap: bool
+
+    @classmethod
+    def of(cls, segments: list[tuple[Segment, int]]) -> _Image:
+        ordered = sorted((s.offset, s.length, first) for s, first in segments if s.length)
+        table = np.array(ordered, dtype=np.uint64).reshape(-1, 3)
+        overlap = any(a[0] + a[1] > b[0] for a, b in itertools.pairwise(ordered))
+        return cls(table[:, 0], table[:, 1], table[:, 2], overlap)
+
+    def pages_at(self, offsets: U64, before: U64) -> U64:
+        """The numbers of the pages at `offsets`; where there is none, `_NOWHERE`.
+
+        Where segments overlap, the last one in the file whose page comes `before` counts.
+        """
+        if not len(self.starts):
+            return np.full(len(offsets), _NOWHERE, dtype=np.uint64)
+        if not self.overlap:
+            return self._at(offsets, np.searchsorted(self.starts, offsets, side="right") - 1)
+        pages = np.full(len(offsets), _NOWHERE, dtype=np.uint64)
+        for index in np.argsort(self.first_pages).tolist():
+            found = self._at(offsets, np.full(len(offsets), index))
+            good = found < before
+            pages[good] = found[good]
+        return pages
+
+    def _at(self, offsets: U64, owners: Indices) -> U64:
+        within = offsets - self.starts[owners]
+        good = (
+            (within < self.lengths[owners])
+            & (within % np.uint64(PAGE) == 0)
+            & (offsets >= self.starts[owners])
+        )
+        return np.where(good, self.first_pages[owners] + within // np.uint64(PAGE), _NOWHERE)

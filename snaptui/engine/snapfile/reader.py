@@ -1,0 +1,260 @@
+"""Reading a snapshot: its processes, their files, text and memory, at random."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections.abc import Iterator
+from typing import Final, Self
+
+from snaptui.engine.errors import FormatError, NoSuchProcess, NotCaptured
+from snaptui.engine.progress import CancelToken, Sink, ignore
+from snaptui.engine.snapfile.container import Source, open_source
+from snaptui.engine.snapfile.linux import Area, LinuxRecord
+from snaptui.engine.snapfile.model import DATA_RECORDS, Segment
+from snaptui.engine.snapfile.pages import PageTable
+from snaptui.engine.snapfile.scan import DataRecord, Layout, scan
+
+_STATUS_NAME: Final = slice(0, 27)
+_STATUS_USER: Final = slice(28, 55)
+_STATUS_STATE: Final = slice(56, 67)
+
+
+class Snapshot:
+    """An open snapshot. Close it, or use it in a `with` block; reads may come from any thread."""
+
+    def __init__(self, path: str, source: Source, layout: Layout) -> None:
+        self.path = path
+        self.header = layout.header
+        """The rest of the first line, for people: when, who, where, on what."""
+        self.size = source.size
+        """Bytes of the plain form."""
+        self.stored_size = source.stored_size
+        """Bytes of the file."""
+        self.compressed = source.compressed
+        self._source = source
+        table = PageTable(source, layout)
+        self.processes = {pid: Process(pid, source, table, layout) for pid in layout.pids}
+        """By pid, in the order of the file."""
+
+    def process(self, pid: int) -> Process:
+        """The process with that pid. Raises `NoSuchProcess`."""
+        if pid not in self.processes:
+            held = ", ".join(map(str, self.processes)) or "none"
+            raise NoSuchProcess(f"{self.path}: holds no process {pid}", help=f"it holds: {held}")
+        return self.processes[pid]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Process:
+    """A process in a snapshot."""
+
+    def __init__(self, pid: int, source: Source, table: PageTable, layout: Layout) -> None:
+        self.pid = pid
+        self._source = source
+        self._table = table
+        self._data: dict[str, DataRecord] = {r.name: r for r in layout.data if r.pid == pid}
+        self.text: tuple[Segment, ...] = tuple(s for s in layout.segments if s.pid == pid and s.kind == "t")
+        self.memory: tuple[Segment, ...] = tuple(s for s in layout.segments if s.pid == pid and s.kind == "m")
+        """The segments as the file has them, in file order. `areas` tells what they mean."""
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The names of the /proc files that are there."""
+        return tuple(name for name in DATA_RECORDS if name in self._data)
+
+    def read(self, name: str) -> bytes:
+        """The contents of a /proc file, one of `records`. Raises `NotCaptured`."""
+        if name not in self._data:
+            raise NotCaptured(f"process {self.pid} has no file {name} in this snapshot")
+        record = self._data[name]
+        content = self._source.pread(record.position, record.size)
+        if len(content) != record.size:
+            raise FormatError(f"{name} of process {self.pid} could not be read whole: the file has changed")
+        return content
+
+    @property
+    def text_size(self) -> int:
+        return max((segment.end for segment in self.text), default=0)
+
+    def read_text(self, offset: int, length: int) -> bytes:
+        """Bytes of the text image; fewer at its end. Raises `NotCaptured` where there are none."""
+        return self._read(
+            _Image(self.text), offset, min(length, max(0, self.text_size - offset)), "text offset"
+        )
+
+    def read_memory(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes of memory. Raises `NotCaptured`, naming the first address missing."""
+        pieces = []
+        at, end = address, address + length
+        for area in self._areas_from(address):
+            if area.start > at or at >= end:
+                break
+            size = min(area.end, end) - at
+            if area.kind == "left out":
+                raise NotCaptured(f"{at:#x} is not captured: {area.reason}")
+            in_file = area.kind != "zero"
+            pieces.append(self._read(self._memory_image, at, size, "address") if in_file else bytes(size))
+            at += size
+        if at < end:
+            raise NotCaptured(f"{at:#x} is not captured: nothing was mapped there")
+        return b"".join(pieces)
+
+    def read_segment(self, segment: Segment, start: int, length: int) -> bytes:
+        """Bytes of one segment of the file, from its byte `start` on; fewer at its end."""
+        return self._table.read(segment, start, length)
+
+    def page_counts(self, segment: Segment) -> dict[str, int]:
+        """How many pages (1 KiB) of `segment` are raw `r`, zero `z`, or the same as one of `m` or `t`."""
+        return self._table.counts(segment)
+
+    @functools.cached_property
+    def linux(self) -> LinuxRecord | None:
+        """The Linux record; None in a snapshot from elsewhere, or if it is broken."""
+        if "proc" not in self._data:
+            return None
+        try:
+            return LinuxRecord(self.read("proc"))
+        except FormatError:
+            return None
+
+    def areas(self) -> tuple[Area, ...]:
+        """Every range of the address space that is known of, by address."""
+        return self._areas
+
+    @functools.cached_property
+    def _areas(self) -> tuple[Area, ...]:
+        if self.linux is not None:
+            return self.linux.captured
+        return tuple(
+            Area(start, end, "stored", name=self.segment_name(start))
+            for start, end in self._memory_image.ranges()
+        )
+
+    def segment_name(self, address: int) -> str:
+        """What Plan 9 calls the segment at `address` (`Text`, `Data`, `Stack`, ...); empty if not known."""
+        return next((name for start, end, name in self._named_ranges if start <= address < end), "")
+
+    @functools.cached_property
+    def _named_ranges(self) -> list[tuple[int, int, str]]:
+        return parse_segment_file(self.read("segment")) if "segment" in self._data else []
+
+    @functools.cached_property
+    def _area_starts(self) -> list[int]:
+        return [area.start for area in self._areas]
+
+    @functools.cached_property
+    def _memory_image(self) -> _Image:
+        return _Image(self.memory)
+
+    def _areas_from(self, address: int) -> Iterator[Area]:
+        first = bisect.bisect_right(self._area_starts, address) - 1
+        return (area for area in self._areas[max(first, 0) :] if area.end > address)
+
+    def _read(self, image: _Image, address: int, length: int, what: str) -> bytes:
+        pieces = []
+        for segment, start, size in image.pieces(address, length):
+            if segment is None:
+                raise NotCaptured(f"{what} {start:#x} is not captured: the snapshot has no page there")
+            piece = self._table.read(segment, start, size)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    @property
+    def name(self) -> str:
+        """The program's name, from `status`; empty if that is missing. So are the next two."""
+        return self._status(_STATUS_NAME)
+
+    @property
+    def user(self) -> str:
+        return self._status(_STATUS_USER)
+
+    @property
+    def state(self) -> str:
+        return self._status(_STATUS_STATE)
+
+    def _status(self, field: slice) -> str:
+        status = self.read("status") if "status" in self._data else b""
+        return status[field].decode("utf-8", "replace").rstrip()
+
+
+class _Image:
+    """The segments of one image, by address. Where they overlap, the later one in the file counts."""
+
+    def __init__(self, segments: tuple[Segment, ...]) -> None:
+        self._spans: list[tuple[int, int, Segment]] = []
+        for segment in segments:
+            if segment.length:
+                self._lay(segment)
+        self._starts = [start for start, _, _ in self._spans]
+
+    def _lay(self, segment: Segment) -> None:
+        """Put `segment` over what is there already."""
+        spans = self._spans
+        if spans and spans[-1][1] > segment.offset:
+            kept = []
+            for start, end, owner in spans:
+                if start < segment.offset:
+                    kept.append((start, min(end, segment.offset), owner))
+                if end > segment.end:
+                    kept.append((max(start, segment.end), end, owner))
+            self._spans = spans = [span for span in kept if span[0] < span[1]]
+        bisect.insort(spans, (segment.offset, segment.end, segment), key=lambda span: span[0])
+
+    def ranges(self) -> list[tuple[int, int]]:
+        return [(start, end) for start, end, _ in self._spans]
+
+    def pieces(self, address: int, length: int) -> Iterator[tuple[Segment | None, int, int]]:
+        """Cut a range into (segment, byte in it, bytes); segment None: nothing is there (and its address)."""
+        at, end = address, address + length
+        index = bisect.bisect_right(self._starts, at) - 1
+        while at < end:
+            if (
+                index < 0
+                or index >= len(self._spans)
+                or not self._spans[index][0] <= at < self._spans[index][1]
+            ):
+                yield None, at, end - at
+                return
+            _, stop, segment = self._spans[index]
+            size = min(stop, end) - at
+            yield segment, at - segment.offset, size
+            at += size
+            index += 1
+
+
+def parse_segment_file(content: bytes) -> list[tuple[int, int, str]]:
+    """The lines of Plan 9's `segment` file (proc(3)): start, end and name. A segment may be saved in part."""
+    ranges = []
+    for line in content.decode("latin-1").splitlines():
+        words = line[10:].split()
+        try:
+            ranges.append((int(words[0], 16), int(words[1], 16), line[:6].strip()))
+        except (IndexError, ValueError):
+            continue  # not a line that the original reads either
+    return ranges
+
+
+def open_snapshot(path: str, *, sink: Sink = ignore, cancel: CancelToken | None = None) -> Snapshot:
+    """Open the snapshot at `path`, plain or compressed.
+
+    Raises `AccessDenied`, `FormatError` or `SnapError`, naming the file.
+    """
+    source = open_source(path)
+    try:
+        return Snapshot(path, source, scan(source, sink, cancel))
+    except FormatError as error:
+        source.close()
+        raise FormatError(f"{path}: {error}", help=error.help) from error
+    except BaseException:
+        source.close()
+        raise

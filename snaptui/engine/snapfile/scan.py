@@ -1,0 +1,278 @@
+"""Finding out where everything in a snapshot is: one pass over the file, a window at a time.
+
+Page descriptions differ in size, so the place of a page is only known when all before it are
+read. They come in *runs* of one kind and size, which numpy tells apart a whole run at a time; a
+run is all that is kept, whatever number of pages it has.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from snaptui.engine.errors import FormatError
+from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
+from snaptui.engine.snapfile.container import Source
+from snaptui.engine.snapfile.encode import RAW, RAW_SIZE, ZERO
+from snaptui.engine.snapfile.fields import FIELD_MAX, U8, parse_field, parse_fixed
+from snaptui.engine.snapfile.model import DATA_RECORDS, MAGIC, PAGE, ImageKind, Segment
+
+_WINDOW: Final = 4 << 20
+_LINE_MAX: Final = 4096
+_REFERENCE_MAX: Final = 1 + 2 * FIELD_MAX + 64
+"""Bytes within which a reference must end; blanks behind a number may be many, but not that many."""
+
+_HEADER: Final = re.compile(rb" *([0-9]{1,18}) +([a-z]+)")
+_ZEROS: Final = re.compile(rb"z*+")
+_REFERENCE: Final = re.compile(rb"([mt])( *+[0-9]++ ++)( *+[0-9]++ ++)")
+
+_BLANK: Final = ord(" ")
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """Where the contents of a /proc file are."""
+
+    pid: int
+    name: str
+    position: int
+    size: int
+
+
+class Runs:
+    """Runs of page descriptions of one kind and size, over all segments in file order.
+
+    Columns of equal length: `first`, the number of the run's first page in the file; `kind`, its
+    flag; `position`, where the first description begins; `stride`, the size of each;
+    `number_at`, for references, where in a description the offset's field begins.
+    """
+
+    def __init__(self) -> None:
+        self.first = array("Q")
+        self.kind = array("B")
+        self.position = array("Q")
+        self.stride = array("I")
+        self.number_at = array("H")
+
+    def add(self, first: int, kind: int, position: int, stride: int, number_at: int = 0) -> None:
+        self.first.append(first)
+        self.kind.append(kind)
+        self.position.append(position)
+        self.stride.append(stride)
+        self.number_at.append(number_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a snapshot holds, and where."""
+
+    header: str
+    pids: tuple[int, ...]
+    data: tuple[DataRecord, ...]
+    segments: tuple[Segment, ...]
+    first_pages: tuple[int, ...]
+    """The number of each segment's first page."""
+    runs: Runs
+    page_count: int
+
+
+def scan(source: Source, sink: Sink = ignore, cancel: CancelToken | None = None) -> Layout:
+    """Read all of `source` and tell where its records and pages are.
+
+    Raises `FormatError`, naming the place, when it ends early or is not what snap(6) allows.
+    """
+    return _Scanner(source, sink, cancel or CancelToken()).run()
+
+
+class _Scanner:
+    def __init__(self, source: Source, sink: Sink, cancel: CancelToken) -> None:
+        self._source, self._sink, self._cancel = source, sink, cancel
+        self._window = b""
+        self._bytes: U8 = np.empty(0, dtype=np.uint8)
+        self._base = 0  # where the window begins in the file
+        self._at = 0  # where we are in the window
+        self._pids: dict[int, None] = {}
+        self._data: list[DataRecord] = []
+        self._segments: list[Segment] = []
+        self._first_pages: list[int] = []
+        self._runs = Runs()
+        self._next_page = 0
+
+    def run(self) -> Layout:
+        line = self._line()
+        if not line.startswith(MAGIC):
+            raise FormatError(f"is no snapshot: it does not begin with '{MAGIC.decode()}'")
+        while self._need(1):
+            self._record()
+        return Layout(
+            line[len(MAGIC) :].decode("utf-8", "surrogateescape").strip(),
+            tuple(self._pids),
+            tuple(self._data),
+            tuple(self._segments),
+            tuple(self._first_pages),
+            self._runs,
+            self._next_page,
+        )
+
+    @property
+    def _position(self) -> int:
+        return self._base + self._at
+
+    def _need(self, size: int) -> bool:
+        """Have `size` bytes from here on in the window; false when the file ends before."""
+        if len(self._window) - self._at < size:
+            self._cancel.check()
+            self._sink(Progress("indexing", self._position, self._source.size))
+            self._base += self._at
+            self._at = 0
+            self._window = self._source.pread(self._base, max(size, _WINDOW))
+            self._bytes = np.frombuffer(self._window, dtype=np.uint8)
+        return len(self._window) >= self._at + size
+
+    def _take(self, size: int, what: str) -> bytes:
+        if not self._need(size):
+            raise self._cut_short(what)
+        start, self._at = self._at, self._at + size
+        return self._window[start : self._at]
+
+    def _cut_short(self, what: str) -> FormatError:
+        return FormatError(f"ends in the middle of {what}, at byte {self._source.size}: it is cut short")
+
+    def _line(self) -> bytes:
+        self._need(_LINE_MAX)
+        end = self._window.find(b"\n", self._at, self._at + _LINE_MAX)
+        if end < 0:
+            raise FormatError(f"has no end of line where one is due, at byte {self._position}")
+        start, self._at = self._at, end + 1
+        return self._window[start:end]
+
+    def _number(self, what: str) -> int:
+        self._need(_REFERENCE_MAX)
+        try:
+            number, self._at = parse_field(self._window, self._at)
+        except FormatError as error:
+            if len(self._window) - self._at < FIELD_MAX:
+                raise self._cut_short(what) from error
+            raise FormatError(f"is garbled at byte {self._position}: {error}, in {what}") from error
+        return number
+
+    def _fixed(self, what: str) -> int:
+        position = self._position
+        try:
+            return parse_fixed(self._take(12, what))
+        except FormatError as error:
+            if "cut short" in str(error):
+                raise
+            raise FormatError(f"is garbled at byte {position}: {error}, in {what}") from error
+
+    def _record(self) -> None:
+        position = self._position
+        line = self._line()
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise FormatError(f"is garbled at byte {position}: no record begins there")
+        pid, name = int(match[1]), match[2].decode()
+        self._pids.setdefault(pid)
+        if name == "text":
+            self._segment(pid, "t")
+        elif name == "mem":
+            for _ in range(self._fixed(f"the memory of process {pid}")):
+                self._segment(pid, "m")
+        elif name in DATA_RECORDS:
+            size = self._fixed(f"record {name} of process {pid}")
+            self._data.append(DataRecord(pid, name, self._position, size))
+            self._skip(size, f"record {name} of process {pid}")
+        else:
+            raise FormatError(f"holds a record '{name}' at byte {position}, which snap(6) does not know")
+
+    def _skip(self, size: int, what: str) -> None:
+        if self._position + size > self._source.size:
+            raise self._cut_short(what)
+        if self._at + size <= len(self._window):
+            self._at += size
+            return
+        self._base, self._at = self._position + size, 0
+        self._window, self._bytes = b"", self._bytes[:0]
+
+    def _segment(self, pid: int, kind: ImageKind) -> None:
+        what = f"the {'text' if kind == 't' else 'memory'} of process {pid}"
+        offset, length = self._number(what), self._number(what)
+        segment = Segment(pid, kind, len(self._segments), offset, length)
+        if segment.end > 1 << 64:
+            raise FormatError(f"is garbled at byte {self._position}: {segment!r} ends past the address space")
+        self._segments.append(segment)
+        self._first_pages.append(self._next_page)
+        whole, tail = divmod(length, PAGE)
+        self._pages(whole, PAGE, what)
+        self._pages(1 if tail else 0, tail, what)
+
+    def _pages(self, count: int, size: int, what: str) -> None:
+        """Find the runs of the next `count` page descriptions, of pages of `size` bytes."""
+        while count:
+            if not self._need(_REFERENCE_MAX) and not self._need(1):
+                raise self._cut_short(what)
+            flag = self._window[self._at]
+            first, position = self._next_page, self._position
+            if flag == ZERO:
+                run, stride, number_at = self._zero_run(count), 1, 0
+            elif flag == RAW:
+                run, stride, number_at = self._raw_run(count, 1 + size, what), 1 + size, 0
+            else:
+                run, stride, number_at = self._reference_run(count, what)
+            self._runs.add(first, flag, position, stride, number_at)
+            self._at += run * stride
+            self._next_page += run
+            count -= run
+
+    def _zero_run(self, count: int) -> int:
+        match = _ZEROS.match(self._window, self._at, min(len(self._window), self._at + count))
+        assert match is not None  # the pattern matches the empty string
+        return match.end() - self._at
+
+    def _raw_run(self, count: int, stride: int, what: str) -> int:
+        if not self._need(stride):
+            raise self._cut_short(what)
+        if stride != RAW_SIZE:
+            return 1
+        count = min(count, (len(self._window) - self._at) // stride)
+        other = self._bytes[self._at : self._at + count * stride : stride] != RAW
+        return int(other.argmax()) if other.any() else count
+
+    def _reference_run(self, count: int, what: str) -> tuple[int, int, int]:
+        """How many references follow that look alike: (number, size, where the offset's field begins).
+
+        Alike: to the same image, with digits and blanks in the same columns.
+        """
+        match = _REFERENCE.match(self._window, self._at, self._at + _REFERENCE_MAX)
+        if match is None:
+            if len(self._window) - self._at < _REFERENCE_MAX and self._window[self._at] in b"mt":
+                raise self._cut_short(what)
+            raise FormatError(f"is garbled at byte {self._position}: no page of {what} begins there")
+        parse_field(match[2], 0), parse_field(match[3], 0)
+        stride, number_at = match.end() - match.start(), 1 + len(match[2])
+        count = min(count, (len(self._window) - self._at) // stride)
+        rows = self._bytes[self._at : self._at + count * stride].reshape(count, stride)
+        run, reach = 1, 64
+        while run < count:
+            # Look ahead a little at first and then further: most runs are short, some are huge.
+            ahead = rows[run : run + reach]
+            alike = _alike(ahead, rows[0], number_at)
+            run += alike
+            if alike < len(ahead):
+                break
+            reach *= 8
+        return run, stride, number_at
+
+
+def _alike(rows: U8, model: U8, number_at: int) -> int:
+    """How many of `rows`, from the first on, refer to the same image as `model`, digit under digit."""
+    same_image = (rows[:, :number_at] == model[:number_at]).all(axis=1)
+    numbers, blanks = rows[:, number_at:], model[number_at:] == _BLANK
+    in_columns = ((numbers - np.uint8(ord("0")) < 10) ^ blanks).all(axis=1)
+    only_blanks = (numbers[:, blanks] == _BLANK).all(axis=1)
+    good = same_image & in_columns & only_blanks
+    return len(rows) if good.all() else int(good.argmin())
