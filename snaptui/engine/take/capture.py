@@ -1,0 +1,292 @@
+"""The use case: save some processes into one snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import getpass
+import os
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import snaptui
+from snaptui.engine.errors import TargetError
+from snaptui.engine.progress import CancelToken, Event, Paused, Progress, Sink, Warned, ignore
+from snaptui.engine.snapfile.linux import (
+    CAPTURED_JSON,
+    SNAPSHOT_JSON,
+    TEXT_JSON,
+    Area,
+    Link,
+    build_record,
+    captured_json,
+    snapshot_json,
+    text_json,
+)
+from snaptui.engine.snapfile.mappings import parse_maps
+from snaptui.engine.snapfile.model import DATA_RECORDS, PAGE
+from snaptui.engine.snapfile.output import Output
+from snaptui.engine.snapfile.writer import SnapshotWriter
+from snaptui.engine.take.images import ImageWriter, TextImage, find_images
+from snaptui.engine.take.memory import FromText, Pages, Zeros
+from snaptui.engine.take.permission import may_read, refusal
+from snaptui.engine.take.plan9 import plan9_files
+from snaptui.engine.take.processes import user_name
+from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer
+
+_FORMAT: Final = 1
+"""The version of the Linux record's own files."""
+
+_POLL: Final = 0.1  # seconds between looks at the cancel token
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """What to save, and for whom."""
+
+    all_memory: bool = False
+    """Also what is left out by default, as far as it can be read."""
+    plan9: bool = False
+    """Refuse to write what 9front's snapfs would refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    """What was saved."""
+
+    pids: tuple[int, ...]
+    size: int
+    """Bytes of the file (compressed, if it is)."""
+    plain_size: int
+    """Bytes of the snapshot in plain form."""
+    memory: int
+    """Bytes of memory that were read."""
+    pause: float
+    """Seconds that the targets stood."""
+    missing: tuple[Warned, ...]
+    """What was asked for and is not in the file."""
+
+
+def capture(
+    pids: Sequence[int],
+    output: Output,
+    options: CaptureOptions,
+    *,
+    sink: Sink = ignore,
+    cancel: CancelToken | None = None,
+) -> CaptureResult:
+    """Save the processes `pids`, all stopped together, to `output`, and commit it.
+
+    What cannot be saved is a `Warned(missing=True)`; the rest is saved. Raises `TargetError` when nothing can
+    be, `OutputError` and `Cancelled`; then nothing is written, and the targets run on in every case.
+    """
+    job = _Capture(output, options, sink, cancel or CancelToken())
+    return job.run(pids)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """Passes events on, and keeps the warnings for the snapshot itself."""
+
+    sink: Sink
+    warnings: list[Warned] = field(default_factory=list)
+    pause: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self.warnings.append(event)
+        elif isinstance(event, Paused) and event.resumed:
+            self.pause = event.seconds
+        self.sink(event)
+
+    def missing(self) -> tuple[Warned, ...]:
+        return tuple(warning for warning in self.warnings if warning.missing)
+
+    def about(self, pid: int) -> list[str]:
+        return [warning.message for warning in self.warnings if warning.pid in (0, pid)]
+
+
+class _Capture:
+    def __init__(self, output: Output, options: CaptureOptions, sink: Sink, cancel: CancelToken) -> None:
+        self._output, self._options, self._cancel = output, options, cancel
+        self._notes = _Notes(sink)
+        self._taken: list[Taken] = []
+
+    def run(self, pids: Sequence[int]) -> CaptureResult:
+        images = self._find(pids)
+        if not images:
+            raise TargetError("there is nothing to save")
+        writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
+        self._write_text(writer, images)
+        self._write_memory(writer, images)
+        if not self._taken:
+            raise TargetError("there is nothing to save")
+        for taken in self._taken:
+            writer.record(taken.pid, "proc", self._linux_record(taken))
+        writer.finish()
+        size = self._output.commit(self._notes, self._cancel)
+        return CaptureResult(
+            pids=tuple(taken.pid for taken in self._taken),
+            size=size,
+            plain_size=writer.size,
+            memory=sum(taken.stored_size for taken in self._taken),
+            pause=self._notes.pause,
+            missing=self._notes.missing(),
+        )
+
+    def _find(self, pids: Sequence[int]) -> list[TextImage]:
+        """The text images of those processes that we may save."""
+        images = []
+        for pid in pids:
+            if not may_read(pid):
+                self._notes(refusal(pid))
+                continue
+            try:
+                with open(f"/proc/{pid}/maps", "rb") as file:
+                    maps = file.read()
+            except OSError:
+                self._notes(Warned("ended before it could be saved", pid=pid, missing=True))
+                continue
+            images.append(find_images(pid, parse_maps(maps), self._notes))
+        return images
+
+    def _write_text(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
+        """The text images, before anything is stopped."""
+        total = sum(image.length for image in images)
+        done = 0
+        image_writer = ImageWriter(writer, self._notes, self._cancel)
+        for image in images:
+            self._notes(Progress("text", done, total))
+            image_writer.write(image)
+            done += image.length
+
+    def _write_memory(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
+        """Stop the processes and write what the tracer reads; they run on when this returns or fails."""
+        halt = CancelToken()
+        tracer = Tracer(
+            images,
+            all_memory=self._options.all_memory,
+            plan9=self._options.plan9,
+            sink=self._notes,
+            cancel=halt,
+        )
+        tracer.start()
+        try:
+            for message in self._messages(tracer):
+                if isinstance(message, Begin):
+                    self._begin(writer, message.taken)
+                elif isinstance(message, Pages):
+                    writer.pages(message.pages)
+                    tracer.give_back(message)
+                elif isinstance(message, Zeros):
+                    writer.zeros(message.count)
+                elif isinstance(message, FromText):
+                    writer.references("t", self._taken[-1].pid, message.offset, message.count)
+        finally:
+            halt.cancel()
+            tracer.join()
+
+    def _messages(self, tracer: Tracer) -> Iterator[Message]:
+        """What the tracer says, up to its end; raises what went wrong there."""
+        while True:
+            self._cancel.check()
+            with contextlib.suppress(queue.Empty):
+                message = tracer.messages.get(timeout=_POLL)
+                if isinstance(message, End):
+                    if message.error is not None:
+                        raise message.error
+                    return
+                yield message
+
+    def _begin(self, writer: SnapshotWriter, taken: Taken) -> None:
+        self._taken.append(taken)
+        for name, content in _records(taken).items():
+            writer.record(taken.pid, name, content)
+        if taken.segments:
+            writer.memory(taken.pid, [(start, end - start) for start, end in taken.segments])
+
+    def _linux_record(self, taken: Taken) -> bytes:
+        members = _members(taken)
+        info = {
+            "format": _FORMAT,
+            "program": f"snaptui {snaptui.__version__}",
+            "arch": taken.image.architecture or os.uname().machine,
+            "kernel": os.uname().release,
+            "hostname": os.uname().nodename,
+            "page_size": os.sysconf("SC_PAGE_SIZE"),
+            "pid": taken.pid,
+            "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "pause_seconds": round(self._notes.pause, 6),
+            "registers": {str(thread.tid): thread.why_not for thread in taken.threads},
+            "warnings": self._notes.about(taken.pid),
+        }
+        members[SNAPSHOT_JSON] = snapshot_json(info)
+        members[TEXT_JSON] = text_json(taken.image.directory())
+        members[CAPTURED_JSON] = captured_json(_areas(taken), os.sysconf("SC_PAGE_SIZE"))
+        return build_record(members)
+
+
+def _records(taken: Taken) -> dict[str, bytes]:
+    """The records of Plan 9's /proc files, in the order of snap(6), but `proc`."""
+    user = user_name(os.stat(f"/proc/{taken.pid}").st_uid) if os.path.exists(f"/proc/{taken.pid}") else ""
+    files = plan9_files(taken.pid, {**taken.files, **taken.state}, user=user, uptime=taken.uptime)
+    main = next((thread.registers for thread in taken.threads if thread.tid == taken.pid), None)
+    if main is not None:
+        files["regs"], files["fpregs"] = main.regs, main.fpregs
+    return {name: files[name] for name in DATA_RECORDS if files.get(name)}
+
+
+def _members(taken: Taken) -> dict[str, bytes | Link]:
+    """The Linux record's files but our own three."""
+    members: dict[str, bytes | Link] = {**taken.state, **taken.files}
+    for thread in taken.threads:
+        if thread.registers is not None:
+            sets = thread.registers
+            for name in ("regs", "fpregs", "xstate", "siginfo"):
+                if content := getattr(sets, name):
+                    members[f"task/{thread.tid}/{name}"] = content
+    return members
+
+
+def _areas(taken: Taken) -> list[Area]:
+    """What became of every address, with what could not be read left out."""
+    areas = []
+    missed = iter(taken.unreadable)
+    gap = next(missed, None)
+    for piece in taken.pieces:
+        start = piece.start
+        while gap is not None and gap[0] < piece.end and piece.kind in ("stored", "text"):
+            if start < gap[0]:
+                areas.append(piece.part(start, gap[0]).area())
+            stop = min(gap[1], piece.end)
+            areas.append(piece.part(max(start, gap[0]), stop).left_out("the kernel could not read it").area())
+            start = stop
+            if gap[1] > piece.end:
+                break
+            gap = next(missed, None)
+        if start < piece.end:
+            areas.append(piece.part(start, piece.end).area())
+    return areas
+
+
+def _expected_pages(images: Sequence[TextImage]) -> int:
+    """About how many pages will be written: the resident memory of all, and their files."""
+    size = 0
+    for image in images:
+        size += image.length
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{image.pid}/statm") as file:
+            size += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return size // PAGE
+
+
+def _header() -> str:
+    """The rest of the first line, for people: time, user, system, machine, kernel, terminal."""
+    system = os.uname()
+    terminal = os.environ.get("TERM", "no terminal")
+    return (
+        f"{int(time.time())} {getpass.getuser()}@{system.nodename} {system.machine}"
+        f' {system.sysname}-{system.release} "{terminal}"'
+    )

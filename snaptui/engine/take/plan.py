@@ -1,0 +1,191 @@
+"""Which memory is saved, and how: for every address of every mapping one of four fates.
+
+*stored*: read from the process. *text*: the page of a file in the text image, not even read.
+*zero*: anonymous and never touched. *left out*: with the reason, and never read back as zeros.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from snaptui.engine.snapfile.linux import Area, AreaKind
+from snaptui.engine.snapfile.mappings import Mapping
+from snaptui.engine.take.images import VDSO, TextImage
+from snaptui.engine.take.pagemap import Pagemap, PageRun
+from snaptui.engine.take.shared import SharedMemory
+
+_MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+_DEVICE: Final = "device memory"
+_DONTDUMP: Final = "marked MADV_DONTDUMP"
+_NO_READ: Final = "no read permission"
+_GUARD: Final = "guard pages"
+_VSYSCALL: Final = "a page of the kernel's"
+_USERFAULT: Final = "pages that the process fills in itself (userfaultfd)"
+_NOT_MAPPED_IN: Final = "shared pages that this process has not touched, and that only root can find"
+_DEVICE_FLAGS: Final = frozenset({"io", "pf"})
+_USERFAULT_FLAGS: Final = frozenset({"um", "ui"})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A range of addresses within one mapping, and its fate."""
+
+    start: int
+    end: int
+    kind: AreaKind
+    mapping: Mapping
+    reason: str = ""
+    text_offset: int = 0
+    """For `text`: where in the text image it is."""
+    forced: bool = False
+    """For `stored`: only /proc/PID/mem reads it, since the process itself must not."""
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    def area(self) -> Area:
+        return Area(self.start, self.end, self.kind, self.reason, self.mapping.perms, self.mapping.path)
+
+    def part(self, start: int, end: int) -> Piece:
+        """The piece from `start` to `end`."""
+        offset = self.text_offset + start - self.start if self.kind == "text" else 0
+        return Piece(start, end, self.kind, self.mapping, self.reason, offset, self.forced)
+
+    def left_out(self, reason: str) -> Piece:
+        """The same addresses, left out."""
+        return Piece(self.start, self.end, "left out", self.mapping, reason)
+
+
+class Planner:
+    """Plans what becomes of the memory of one process, which should be stopped."""
+
+    def __init__(self, pid: int, image: TextImage, *, all_memory: bool) -> None:
+        self._image = image
+        self._all = all_memory
+        self._pagemap = Pagemap(pid)
+        self._shared = SharedMemory(pid)
+        # A file that changed since it was saved is read from the process, page by page.
+        self._saved = {key: file for key, file in image.files.items() if file.is_unchanged()}
+
+    def close(self) -> None:
+        self._pagemap.close()
+
+    def plan(self, mappings: Sequence[Mapping]) -> list[Piece]:
+        """The fate of every address of `mappings`, by address."""
+        return [piece for mapping in mappings for piece in self._mapping(mapping)]
+
+    def _mapping(self, mapping: Mapping) -> Iterator[Piece]:
+        whole = Piece(mapping.start, mapping.end, "left out", mapping)
+        if mapping.path == "[vsyscall]":
+            yield whole.left_out(_VSYSCALL)
+        elif mapping.path == VDSO and self._image.vdso:
+            yield Piece(mapping.start, mapping.end, "text", mapping, text_offset=self._image.vdso_offset)
+        elif mapping.flags & _DEVICE_FLAGS:
+            yield whole.left_out(_DEVICE)
+        elif "dd" in mapping.flags and not self._all:
+            yield whole.left_out(_DONTDUMP)
+        elif not mapping.is_readable and not self._all:
+            yield whole.left_out(_NO_READ)
+        else:
+            yield from self._readable(mapping)
+
+    def _readable(self, mapping: Mapping) -> Iterator[Piece]:
+        saved = self._saved.get((mapping.device, mapping.inode)) if mapping.is_file else None
+        runs = self._pagemap.runs(mapping.start, mapping.end)
+        if saved is not None:
+            limit = mapping.start + max(0, _whole(saved.size) - mapping.offset)
+            rest = Piece(
+                mapping.start, mapping.end, "text", mapping, text_offset=saved.text_offset + mapping.offset
+            )
+            yield from self._around(self._private(runs), mapping, rest, limit)
+        elif self._shared.holds(mapping):
+            yield from self._shared_memory(mapping, runs)
+        elif mapping.is_file and mapping.path != "/dev/zero":
+            yield from self._data_file(mapping, runs)
+        else:
+            userfault = bool(mapping.flags & _USERFAULT_FLAGS)
+            kind: AreaKind = "left out" if userfault or not mapping.is_readable else "zero"
+            reason = (_USERFAULT if userfault else _NO_READ) if kind == "left out" else ""
+            rest = Piece(mapping.start, mapping.end, kind, mapping, reason)
+            yield from self._around(self._touched(runs), mapping, rest, mapping.end)
+
+    def _shared_memory(self, mapping: Mapping, runs: Iterator[PageRun]) -> Iterator[Piece]:
+        """Memory that has no file on disk: what it holds is saved, holes read as zeros."""
+        held = self._shared.data_ranges(mapping)
+        if held is None:
+            rest = Piece(mapping.start, mapping.end, "left out", mapping, _NOT_MAPPED_IN)
+            yield from self._around(self._touched(runs), mapping, rest, mapping.end)
+            return
+        size, ranges = held
+        limit = mapping.start + max(0, _whole(size) - mapping.offset)
+        touched = [(start, end, "") for start, end in ranges] + list(self._private(runs))
+        rest = Piece(mapping.start, mapping.end, "zero", mapping)
+        yield from self._around(iter(_merged(touched)), mapping, rest, limit)
+
+    def _data_file(self, mapping: Mapping, runs: Iterator[PageRun]) -> Iterator[Piece]:
+        """A file that is no part of the text image: its changed pages; all if it can't be found later."""
+        if mapping.deleted or self._all or not self._is_on_disk(mapping):
+            yield Piece(mapping.start, mapping.end, "stored", mapping, forced=not mapping.is_readable)
+            return
+        rest = Piece(mapping.start, mapping.end, "left out", mapping, f"unmodified pages of {mapping.path}")
+        yield from self._around(self._private(runs), mapping, rest, mapping.end)
+
+    def _is_on_disk(self, mapping: Mapping) -> bool:
+        return mapping.path.startswith("/") and (mapping.device, mapping.inode) not in self._image.files
+
+    def _private(self, runs: Iterator[PageRun]) -> Iterator[tuple[int, int, str]]:
+        """The pages that are the process's own, not the file's."""
+        return ((start, end, reason) for start, end, reason, is_file in self._runs(runs) if not is_file)
+
+    def _touched(self, runs: Iterator[PageRun]) -> Iterator[tuple[int, int, str]]:
+        """The pages that hold anything."""
+        return ((start, end, reason) for start, end, reason, _ in self._runs(runs))
+
+    def _runs(self, runs: Iterator[PageRun]) -> Iterator[tuple[int, int, str, bool]]:
+        for run in runs:
+            if not run.is_zero:
+                yield run.start, run.end, _GUARD if run.is_guard else "", run.is_file
+
+    def _around(
+        self, held: Iterator[tuple[int, int, str]], mapping: Mapping, rest: Piece, limit: int
+    ) -> Iterator[Piece]:
+        """The ranges `held` as stored (or left out, for their reason), `rest` between them, up to `limit`.
+
+        Behind `limit` there is no file any more: the process itself would get SIGBUS there.
+        """
+        at = mapping.start
+        for start, end, reason in held:
+            yield from self._limited(rest, at, start, limit)
+            whole = Piece(start, end, "stored", mapping, forced=not mapping.is_readable)
+            yield whole.left_out(reason) if reason else whole
+            at = end
+        yield from self._limited(rest, at, mapping.end, limit)
+
+    def _limited(self, rest: Piece, start: int, end: int, limit: int) -> Iterator[Piece]:
+        middle = min(max(limit, start), end)
+        if start < middle:
+            yield rest.part(start, middle)
+        if middle < end:
+            yield rest.part(middle, end).left_out("beyond the end of the file")
+
+
+def _merged(ranges: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Overlapping or touching ranges of one reason, made one."""
+    merged: list[tuple[int, int, str]] = []
+    for start, end, reason in sorted(ranges):
+        if merged and start <= merged[-1][1] and reason == merged[-1][2]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]), reason)
+        elif merged and start < merged[-1][1]:
+            merged.append((merged[-1][1], max(end, merged[-1][1]), reason))
+        else:
+            merged.append((start, end, reason))
+    return [piece for piece in merged if piece[0] < piece[1]]
+
+
+def _whole(size: int) -> int:
+    return -(-size // _MACHINE_PAGE) * _MACHINE_PAGE

@@ -1,0 +1,117 @@
+"""The files of /proc/PID that go into the Linux record: proc(5).
+
+What cannot be read is left out: some files need root, some are newer than the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection
+from typing import Final
+
+from snaptui.engine.errors import NoSuchProcess
+from snaptui.engine.snapfile.linux import Link
+from snaptui.engine.take.procstat import open_directory, read_whole
+
+_STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
+"""What shows the stop itself once a process is stopped, and so is read before."""
+
+_FILES: Final = ("maps", "smaps", "auxv", "cmdline", "environ", "limits", "cgroup", "mountinfo", "io", "comm")
+_LINKS: Final = ("exe", "cwd", "root")
+
+_INODE_COLUMN: Final = {"net/tcp": 9, "net/tcp6": 9, "net/udp": 9, "net/udp6": 9, "net/unix": 6}
+"""Where a line has the socket's inode, counted in words: net/ipv4/tcp_ipv4.c, net/unix/af_unix.c."""
+
+
+def kernel_state(pid: int) -> dict[str, bytes]:
+    """What the kernel does for each thread now; never raises, and empty when the process has gone.
+
+    The keys are names within /proc/PID: `stat status wchan syscall stack` and the same below `task/TID/`.
+    """
+    files: dict[str, bytes] = {}
+    with contextlib.suppress(OSError), open_directory(f"/proc/{pid}") as directory:
+        _read_into(files, directory, _STATE)
+        for tid in _list("task", directory):
+            _read_into(files, directory, [f"task/{tid}/{name}" for name in _STATE])
+    return files
+
+
+def process_files(pid: int) -> dict[str, bytes | Link]:
+    """All else of the record's /proc files, by name within /proc/PID. Raises NoSuchProcess.
+
+    The process should be stopped, so that its files fit together.
+    """
+    files: dict[str, bytes | Link] = {}
+    try:
+        with open_directory(f"/proc/{pid}") as directory:
+            _read_into(files, directory, _FILES)
+            _read_links(files, directory, _LINKS)
+            for number in sorted(_list("fd", directory), key=int):
+                _read_links(files, directory, [f"fd/{number}"])
+                _read_into(files, directory, [f"fdinfo/{number}"])
+            sockets = _socket_inodes(files)
+            for name, column in _INODE_COLUMN.items():
+                with contextlib.suppress(OSError):
+                    files[name] = _own_sockets(name, column, sockets, directory)
+            for tid in _list("task", directory):
+                _read_into(files, directory, [f"task/{tid}/comm"])
+            os.stat(
+                "stat", dir_fd=directory
+            )  # this directory is of one process: it fails for good once that has gone
+    except OSError as error:
+        raise NoSuchProcess(f"there is no process {pid} any more") from error
+    return files
+
+
+def _list(name: str, directory: int) -> list[str]:
+    """The entries of a directory below /proc/PID, none if it can't be read."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return []
+    try:
+        return os.listdir(fd)
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+
+
+def _read_into(
+    files: dict[str, bytes] | dict[str, bytes | Link], directory: int, names: Collection[str]
+) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            files[name] = read_whole(name, directory)
+
+
+def _read_links(files: dict[str, bytes | Link], directory: int, names: Collection[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            files[name] = Link(os.readlink(name, dir_fd=directory))
+
+
+def _socket_inodes(files: dict[str, bytes | Link]) -> set[bytes]:
+    """The inodes of the sockets among the descriptors, whose links read `socket:[12345]`."""
+    targets = (
+        link.target for name, link in files.items() if name.startswith("fd/") and isinstance(link, Link)
+    )
+    return {target[8:-1].encode() for target in targets if target.startswith("socket:[")}
+
+
+def _own_sockets(name: str, column: int, sockets: Collection[bytes], directory: int) -> bytes:
+    """The header of a file of /proc/PID/net and its lines about `sockets`.
+
+    A busy machine has 100,000 sockets in there, and the process stands still: without sockets of
+    its own the first piece, which has the header, is enough.
+    """
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    with os.fdopen(fd, "rb") as file:
+        kept = [file.readline()]
+        if sockets:
+            for line in file:
+                words = line.split(None, column + 1)
+                if len(words) > column and words[column] in sockets:
+                    kept.append(line)
+    return b"".join(kept)

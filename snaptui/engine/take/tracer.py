@@ -1,0 +1,229 @@
+"""The thread that stops the targets, reads them, and lets them run on.
+
+ptrace(2) binds a tracee to the *thread* that traces it. This thread does nothing else and ends as
+soon as the targets run again; then the kernel lets go of any that could not be let go of by request.
+It hands what it reads to the thread that writes, through a queue with a bounded number of buffers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from snaptui.engine.errors import NoSuchProcess, TargetError
+from snaptui.engine.progress import CancelToken, Paused, Progress, Sink, Warned
+from snaptui.engine.snapfile.fields import U8
+from snaptui.engine.snapfile.joining import SEGMENTS_9FRONT, Range, join
+from snaptui.engine.snapfile.linux import Link
+from snaptui.engine.snapfile.mappings import parse_maps
+from snaptui.engine.take.images import TextImage
+from snaptui.engine.take.memory import CHUNK, Item, MemoryReader, Pages
+from snaptui.engine.take.permission import refusal
+from snaptui.engine.take.plan import Piece, Planner
+from snaptui.engine.take.procfiles import kernel_state, process_files
+from snaptui.engine.take.stop import StoppedThread, StopSession
+
+_BUFFERS: Final = 12
+"""Buffers of CHUNK bytes between reading and writing: 96 MiB that are read ahead of the writer."""
+
+_POLL: Final = 0.1  # seconds between looks at the cancel token while the writer is behind
+
+
+@dataclass(slots=True)
+class Taken:
+    """One process as it was found while stopped."""
+
+    pid: int
+    image: TextImage
+    state: dict[str, bytes]
+    """`kernel_state`, from just before the stop."""
+    files: dict[str, bytes | Link]
+    threads: tuple[StoppedThread, ...]
+    pieces: list[Piece]
+    segments: list[Range]
+    uptime: float
+    """Seconds since boot when the state was read."""
+    unreadable: list[Range] = field(default_factory=list)
+
+    @property
+    def stored_size(self) -> int:
+        return sum(piece.size for piece in self.pieces if piece.kind == "stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """From here on come the items of this process."""
+
+    taken: Taken
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last thing in the queue: the targets run on. `error`: why not everything was read."""
+
+    pause: float
+    error: BaseException | None = None
+
+
+Message = Begin | Item | End
+
+
+class Tracer:
+    """Takes several processes in one stop; `messages` tells what it finds, in the order of the file."""
+
+    def __init__(
+        self, images: Sequence[TextImage], *, all_memory: bool, plan9: bool, sink: Sink, cancel: CancelToken
+    ) -> None:
+        self._images = {image.pid: image for image in images}
+        self._all_memory, self._plan9 = all_memory, plan9
+        self._sink, self._cancel = sink, cancel
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[U8] = queue.SimpleQueue()
+        for _ in range(_BUFFERS):
+            self._free.put(np.empty(CHUNK, dtype=np.uint8))
+        self._thread = threading.Thread(target=self._run, name="snap-tracer", daemon=True)
+
+    def start(self) -> None:
+        """Stop the targets and begin to read."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the targets run on."""
+        self._thread.join()
+
+    def give_back(self, pages: Pages) -> None:
+        """The pages of this message are written: their buffer is free again."""
+        self._free.put(pages.buffer)
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        try:
+            pause = self._take()
+        except BaseException as error:  # noqa: BLE001 (handed on, whatever it is, and raised there)
+            self.messages.put(End(time.monotonic() - began, error))
+        else:
+            self.messages.put(End(pause))
+
+    def _take(self) -> float:
+        """Stop, read, let go; returns the seconds that the targets stood."""
+        pids = tuple(self._images)
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        states = {pid: kernel_state(pid) for pid in pids}
+        self._sink(Paused(pids))
+        began = time.monotonic()
+        try:
+            with StopSession(pids, cancel=self._cancel) as session:
+                stopped = session.stop()
+                taken = []
+                for pid in pids:
+                    threads = tuple(thread for thread in stopped if thread.pid == pid)
+                    taken += self._describe(pid, states[pid], threads, uptime)
+                self._read(taken)
+        finally:
+            pause = time.monotonic() - began
+            self._sink(Paused(pids, resumed=True, seconds=pause))
+        return pause
+
+    def _describe(
+        self, pid: int, state: dict[str, bytes], threads: tuple[StoppedThread, ...], uptime: float
+    ) -> list[Taken]:
+        """Everything of a process but its memory; nothing if it has ended, or must not be looked at."""
+        if threads and all(thread.is_refused for thread in threads):
+            self._sink(refusal(pid))
+            return []
+        try:
+            files = process_files(pid)
+            pieces = self._plan(pid, files)
+        except (NoSuchProcess, OSError):
+            self._sink(Warned(f"process {pid} ended before it could be saved", pid=pid, missing=True))
+            return []
+        _warn_of_missing_registers(pid, threads, self._sink)
+        return [
+            Taken(pid, self._images[pid], state, files, threads, pieces, self._segments(pid, pieces), uptime)
+        ]
+
+    def _plan(self, pid: int, files: dict[str, bytes | Link]) -> list[Piece]:
+        smaps = files.get("smaps") or files.get("maps")
+        if not isinstance(smaps, bytes):
+            self._sink(Warned("its memory map cannot be read: its memory is missing", pid=pid, missing=True))
+            return []
+        planner = Planner(pid, self._images[pid], all_memory=self._all_memory)
+        with contextlib.closing(planner):
+            return planner.plan(parse_maps(smaps))
+
+    def _segments(self, pid: int, pieces: Sequence[Piece]) -> list[Range]:
+        """The segments of the memory record. Raises TargetError if they must be 16 and cannot."""
+        ranges: list[Range] = []
+        for piece in pieces:
+            if piece.kind not in ("stored", "text"):
+                continue
+            if ranges and ranges[-1][1] == piece.start:
+                ranges[-1] = (ranges[-1][0], piece.end)
+            else:
+                ranges.append((piece.start, piece.end))
+        stored = sum(piece.size for piece in pieces if piece.kind == "stored")
+        segments, too_costly = join(ranges, self._images[pid].length + stored) if ranges else ([], 0)
+        if too_costly:
+            message = (
+                f"its memory lies so far apart that {SEGMENTS_9FRONT} segments would cost"
+                f" {too_costly >> 20} MiB: it is written as {len(segments)}, which 9front's snapfs refuses"
+            )
+            if self._plan9:
+                raise TargetError(
+                    f"process {pid}: {message}", help="leave out --plan9 to save it all the same"
+                )
+            self._sink(Warned(message, pid=pid))
+        return segments
+
+    def _read(self, taken: Iterable[Taken]) -> None:
+        taken = list(taken)
+        total = sum(process.stored_size for process in taken)
+        done = 0
+        for process in taken:
+            self.messages.put(Begin(process))
+            reader = MemoryReader(process.pid, self._new_buffer)
+            for item in reader.items(process.segments, process.pieces):
+                self.messages.put(item)
+                if isinstance(item, Pages):
+                    done += item.pages.nbytes
+                    self._sink(Progress("memory", min(done, total), total))
+            process.unreadable = reader.unreadable
+            _warn_of_unreadable(process, reader.has_ended, self._sink)
+
+    def _new_buffer(self) -> U8:
+        while True:
+            self._cancel.check()
+            with contextlib.suppress(queue.Empty):
+                return self._free.get(timeout=_POLL)
+
+
+def _warn_of_missing_registers(pid: int, threads: Sequence[StoppedThread], sink: Sink) -> None:
+    reasons: dict[str, list[int]] = {}
+    for thread in threads:
+        if thread.registers is None:
+            reasons.setdefault(thread.why_not, []).append(thread.tid)
+    for why_not, tids in reasons.items():
+        who = f"thread {tids[0]}" if len(tids) == 1 else f"{len(tids)} threads ({tids[0]}, ...)"
+        message = f"the registers of {who} are missing: it {why_not}; memory was read all the same"
+        sink(Warned(message, pid=pid, missing=True))
+
+
+def _warn_of_unreadable(process: Taken, has_ended: bool, sink: Sink) -> None:
+    size = sum(end - start for start, end in process.unreadable)
+    if not size:
+        return
+    first = process.unreadable[0][0]
+    if has_ended:
+        message = (
+            f"was killed while it was read: {size >> 10} KiB of its memory from {first:#x} on are missing"
+        )
+    else:
+        message = f"{size >> 10} KiB of its memory could not be read, the first at {first:#x}"
+    sink(Warned(message, pid=process.pid, missing=True))
