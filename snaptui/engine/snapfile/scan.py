@@ -28,6 +28,8 @@ _REFERENCE_MAX: Final = 1 + 2 * FIELD_MAX + 64
 
 _HEADER: Final = re.compile(rb" *([0-9]{1,18}) +([a-z]+)")
 _ZEROS: Final = re.compile(rb"z*+")
+_NUMBER_START: Final = re.compile(rb"[ 0-9]{0,%d}" % FIELD_MAX)
+_REFERENCE_START: Final = re.compile(rb"[mt][ 0-9]{0,%d}" % _REFERENCE_MAX)
 _REFERENCE: Final = re.compile(rb"([mt])( *+[0-9]++ ++)( *+[0-9]++ ++)")
 
 _BLANK: Final = ord(" ")
@@ -155,7 +157,7 @@ class _Scanner:
         try:
             number, self._at = parse_field(self._window, self._at)
         except FormatError as error:
-            if len(self._window) - self._at < FIELD_MAX:
+            if _NUMBER_START.fullmatch(self._window, self._at):
                 raise self._cut_short(what) from error
             raise FormatError(f"is garbled at byte {self._position}: {error}, in {what}") from error
         return number
@@ -249,7 +251,7 @@ class _Scanner:
         """
         match = _REFERENCE.match(self._window, self._at, self._at + _REFERENCE_MAX)
         if match is None:
-            if len(self._window) - self._at < _REFERENCE_MAX and self._window[self._at] in b"mt":
+            if _REFERENCE_START.fullmatch(self._window, self._at):
                 raise self._cut_short(what)
             raise FormatError(f"is garbled at byte {self._position}: no page of {what} begins there")
         parse_field(match[2], 0), parse_field(match[3], 0)
