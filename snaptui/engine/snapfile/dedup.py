@@ -27,8 +27,13 @@ _COEFFICIENTS: Final = np.random.default_rng(6).integers(
     0, 1 << 63, size=PAGE // 8, dtype=np.uint64
 ) * np.uint64(2) + np.uint64(1)
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: every bit reaches the high ones
+_BLOCK: Final = 256  # rows compared at a time: twice 256 KiB
 _REHASH: Final = 1 << 16  # tags moved at a time: bounds the temporary arrays
 _MAX_PAGES: Final = (1 << 32) - 2  # page numbers are 32 bits: dedup ends after 4 TiB of pages
+
+
+Proposal = tuple[Indices, U64, Indices]
+"""Which pages may be the same as earlier ones; an array that holds those; and in which of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +86,31 @@ class PageIndex:
         ordinals, fresh = self._propose(_tags_of(hashes[candidates]))
         fresh_pages = candidates[fresh]
         self._numbers[known : self._count] = (first_number + fresh_pages).astype(np.uint32)
-        for proposed, originals in (
+        for proposed, originals, rows in (
             self._here(ordinals, known, words, fresh_pages),
             self._earlier(ordinals, known),
         ):
-            pages_in = candidates[proposed]
-            same = (words[pages_in] == originals).all(axis=1)
-            again[pages_in[same]] = True
-            source[pages_in[same]] = self._numbers[ordinals[proposed[same]]]
+            same = proposed[_equal_rows(words, candidates[proposed], originals, rows)]
+            again[candidates[same]] = True
+            source[candidates[same]] = self._numbers[ordinals[same]]
         return Matches(zero, again, source, fresh_pages)
 
     def remember(self, positions: U64) -> None:
         """Where in the file the bytes of the fresh pages of the last `match` are."""
         self._positions[self._count - len(positions) : self._count] = positions
 
-    def _here(self, ordinals: Indices, known: int, words: U64, fresh_pages: Indices) -> tuple[Indices, U64]:
-        """The pages whose proposed original is in the same array, and those originals."""
+    def _here(self, ordinals: Indices, known: int, words: U64, fresh_pages: Indices) -> Proposal:
+        """The pages whose proposed original is in the same array."""
         proposed = np.flatnonzero(ordinals >= known)
-        return proposed, words[fresh_pages[ordinals[proposed] - known]]
+        return proposed, words, fresh_pages[ordinals[proposed] - known]
 
-    def _earlier(self, ordinals: Indices, known: int) -> tuple[Indices, U64]:
-        """The pages whose proposed original was written before, and those originals, read back."""
+    def _earlier(self, ordinals: Indices, known: int) -> Proposal:
+        """The pages whose proposed original was written before; these are read back."""
         proposed = np.flatnonzero((ordinals >= 0) & (ordinals < known))
         # Ordinals are given in file order, so ascending ordinals are ascending positions.
-        distinct, which = np.unique(ordinals[proposed], return_inverse=True)
+        distinct, rows = np.unique(ordinals[proposed], return_inverse=True)
         originals = gather(self._pread, self._positions[distinct], PAGE)
-        return proposed, originals.view(np.uint64)[which]
+        return proposed, originals.view(np.uint64), rows
 
     def _propose(self, tags: U32) -> tuple[Indices, Indices]:
         """Look up `tags`, adding those not known.
@@ -167,6 +171,15 @@ class PageIndex:
             self._count = 0
             for start in range(0, len(tags), _REHASH):
                 self._propose(tags[start : start + _REHASH])
+
+
+def _equal_rows(left: U64, left_rows: Indices, right: U64, right_rows: Indices) -> Bools:
+    """Whether each of these rows of `left` equals that of `right`, a block at a time to stay in the cache."""
+    equal = np.empty(len(left_rows), dtype=np.bool_)
+    for start in range(0, len(left_rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        equal[block] = (left[left_rows[block]] == right[right_rows[block]]).all(axis=1)
+    return equal
 
 
 def _tags_of(hashes: U64) -> U32:

@@ -26,6 +26,9 @@ _LINE_MAX: Final = 4096
 _REFERENCE_MAX: Final = 1 + 2 * FIELD_MAX + 64
 """Bytes within which a reference must end; blanks behind a number may be many, but not that many."""
 
+_REFERENCE_USUAL: Final = 1 + 12 + 18
+"""References up to this size hold no number of more than 17 digits."""
+
 _HEADER: Final = re.compile(rb" *([0-9]{1,18}) +([a-z]+)")
 _ZEROS: Final = re.compile(rb"z*+")
 _NUMBER_START: Final = re.compile(rb"[ 0-9]{0,%d}" % FIELD_MAX)
@@ -254,8 +257,11 @@ class _Scanner:
             if _REFERENCE_START.fullmatch(self._window, self._at):
                 raise self._cut_short(what)
             raise FormatError(f"is garbled at byte {self._position}: no page of {what} begins there")
-        parse_field(match[2], 0), parse_field(match[3], 0)
         stride, number_at = match.end() - match.start(), 1 + len(match[2])
+        if stride > _REFERENCE_USUAL:
+            parse_field(match[2], 0), parse_field(match[3], 0)  # refuses numbers past the 64 bits
+        if self._window[match.end() : match.end() + 1] != match[1]:
+            return 1, stride, number_at
         count = min(count, (len(self._window) - self._at) // stride)
         rows = self._bytes[self._at : self._at + count * stride].reshape(count, stride)
         run, reach = 1, 64

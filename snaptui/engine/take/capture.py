@@ -35,6 +35,7 @@ from snaptui.engine.take.memory import FromText, Pages, Zeros
 from snaptui.engine.take.permission import may_read, refusal
 from snaptui.engine.take.plan9 import plan9_files
 from snaptui.engine.take.processes import user_name
+from snaptui.engine.take.threads import living_thread
 from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer
 
 _FORMAT: Final = 1
@@ -141,16 +142,17 @@ class _Capture:
         """The text images of those processes that we may save."""
         images = []
         for pid in pids:
-            if not may_read(pid):
+            tid = living_thread(pid)
+            if not may_read(tid):
                 self._notes(refusal(pid))
                 continue
             try:
-                with open(f"/proc/{pid}/maps", "rb") as file:
+                with open(f"/proc/{tid}/maps", "rb") as file:
                     maps = file.read()
             except OSError:
                 self._notes(Warned("ended before it could be saved", pid=pid, missing=True))
                 continue
-            images.append(find_images(pid, parse_maps(maps), self._notes))
+            images.append(find_images(pid, tid, parse_maps(maps), self._notes))
         return images
 
     def _write_text(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
@@ -233,7 +235,8 @@ def _records(taken: Taken) -> dict[str, bytes]:
     """The records of Plan 9's /proc files, in the order of snap(6), but `proc`."""
     user = user_name(os.stat(f"/proc/{taken.pid}").st_uid) if os.path.exists(f"/proc/{taken.pid}") else ""
     files = plan9_files(taken.pid, {**taken.files, **taken.state}, user=user, uptime=taken.uptime)
-    main = next((thread.registers for thread in taken.threads if thread.tid == taken.pid), None)
+    # The main thread comes first, unless it has ended or could not be stopped.
+    main = next((thread.registers for thread in taken.threads if thread.registers), None)
     if main is not None:
         files["regs"], files["fpregs"] = main.regs, main.fpregs
     return {name: files[name] for name in DATA_RECORDS if files.get(name)}
@@ -277,7 +280,7 @@ def _expected_pages(images: Sequence[TextImage]) -> int:
     size = 0
     for image in images:
         size += image.length
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{image.pid}/statm") as file:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{image.tid}/statm") as file:
             size += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return size // PAGE
 

@@ -135,7 +135,3 @@ def _check(process: LiveProcess) -> None:
             f"process {pid} ({process.comm}) is a zombie: it has ended, and its memory is gone",
             help=f"its parent, process {process.ppid}, has not waited for it yet",
         )
-    if process.has_lost_main_thread:
-        raise TargetError(
-            f"process {pid} ({process.comm}) cannot be saved: its main thread has ended, others run on"
-        )

@@ -64,6 +64,8 @@ class TextImage:
     """What the text image of one process is made of, and how long it is (bytes, whole pages)."""
 
     pid: int
+    tid: int
+    """A living thread: the one whose /proc shows the memory, if the main thread has ended."""
     files: dict[FileKey, ImageFile] = field(default_factory=dict)
     vdso: bytes = b""
     vdso_offset: int = 0
@@ -122,15 +124,18 @@ class ImageWriter:
             )
 
 
-def find_images(pid: int, mappings: Sequence[Mapping], sink: Sink) -> TextImage:
-    """What the text image of `pid` is to be made of, the executable first. Warns of what cannot be read."""
-    image = TextImage(pid)
-    executable = _executable_key(pid, mappings)
+def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> TextImage:
+    """What the text image of `pid` is to be made of, the executable first. Warns of what cannot be read.
+
+    `tid` is a living thread of the process.
+    """
+    image = TextImage(pid, tid)
+    executable = _executable_key(tid, mappings)
     seen: set[FileKey] = set()
     for mapping in sorted(mappings, key=lambda m: (_key(m) != executable, m.start)):
         key = _key(mapping)
         if mapping.path == VDSO:
-            image.vdso = _read_vdso(pid, mapping)
+            image.vdso = _read_vdso(tid, mapping)
         if not mapping.is_file or key in seen or not mapping.path.startswith("/"):
             continue
         seen.add(key)
@@ -141,7 +146,7 @@ def find_images(pid: int, mappings: Sequence[Mapping], sink: Sink) -> TextImage:
 
 
 def _add_file(image: TextImage, mapping: Mapping, is_executable: bool, sink: Sink) -> None:
-    access = _access_path(image.pid, mapping, is_executable)
+    access = _access_path(image.tid, mapping, is_executable)
     try:
         if access is None:
             raise FileNotFoundError(errno.ENOENT, "the file is gone, and reading it in memory needs root")
@@ -180,12 +185,12 @@ def _add_file(image: TextImage, mapping: Mapping, is_executable: bool, sink: Sin
     image.length += _whole(status.st_size)
 
 
-def _access_path(pid: int, mapping: Mapping, is_executable: bool) -> str | None:
+def _access_path(tid: int, mapping: Mapping, is_executable: bool) -> str | None:
     """A path in /proc that opens just the file that is mapped, or None."""
-    exact = [f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"]  # needs CAP_CHECKPOINT_RESTORE
+    exact = [f"/proc/{tid}/map_files/{mapping.start:x}-{mapping.end:x}"]  # needs CAP_CHECKPOINT_RESTORE
     if is_executable:
-        exact.append(f"/proc/{pid}/exe")
-    by_name = [] if mapping.deleted else [f"/proc/{pid}/root{mapping.path}"]
+        exact.append(f"/proc/{tid}/exe")
+    by_name = [] if mapping.deleted else [f"/proc/{tid}/root{mapping.path}"]
     for path in exact + by_name:
         with contextlib.suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -198,11 +203,11 @@ def _access_path(pid: int, mapping: Mapping, is_executable: bool) -> str | None:
     return None
 
 
-def _executable_key(pid: int, mappings: Sequence[Mapping]) -> FileKey | None:
+def _executable_key(tid: int, mappings: Sequence[Mapping]) -> FileKey | None:
     """Which of the mapped files the executable is."""
     try:
-        inode = os.stat(f"/proc/{pid}/exe").st_ino
-        path = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+        inode = os.stat(f"/proc/{tid}/exe").st_ino
+        path = os.readlink(f"/proc/{tid}/exe").removesuffix(" (deleted)")
     except OSError:
         return None
     same_path = [mapping for mapping in mappings if mapping.is_file and mapping.path == path]
@@ -214,9 +219,9 @@ def _key(mapping: Mapping) -> FileKey:
     return mapping.device, mapping.inode
 
 
-def _read_vdso(pid: int, mapping: Mapping) -> bytes:
+def _read_vdso(tid: int, mapping: Mapping) -> bytes:
     try:
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
             return os.pread(memory.fileno(), mapping.size, mapping.start)
     except OSError:
         return b""

@@ -71,10 +71,10 @@ Item = Pages | Zeros | FromText
 
 
 class MemoryReader:
-    """Reads one process. `new_buffer` gives an empty buffer of CHUNK bytes, and may wait for one."""
+    """Reads the process of a living thread `tid`. `new_buffer` gives an empty buffer of CHUNK bytes, and may wait for one."""
 
-    def __init__(self, pid: int, new_buffer: Callable[[], U8]) -> None:
-        self._pid = pid
+    def __init__(self, tid: int, new_buffer: Callable[[], U8]) -> None:
+        self._tid = tid
         self._new_buffer = new_buffer
         self._buffer: U8 | None = None
         self._filled = 0
@@ -163,7 +163,7 @@ class MemoryReader:
         """Read all `remote` (address, size) rows into the `local` ones, page by page past what is refused."""
         while len(remote):
             done = _libc.process_vm_readv(
-                self._pid, local.ctypes.data, len(local), remote.ctypes.data, len(remote), 0
+                self._tid, local.ctypes.data, len(local), remote.ctypes.data, len(remote), 0
             )
             if done < 0:
                 self.has_ended = ctypes.get_errno() == errno.ESRCH
@@ -187,7 +187,7 @@ class MemoryReader:
 
     def _read_forced(self, buffer: U8, address: int, size: int, offset: int) -> None:
         """Read memory that the process itself may not read: /proc/PID/mem ignores its permissions."""
-        fd = os.open(f"/proc/{self._pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{self._tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             end = address + size
             while address < end:

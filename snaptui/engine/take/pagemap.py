@@ -54,11 +54,11 @@ class PageRun:
 
 
 class Pagemap:
-    """The page table of a process, to be closed. Raises OSError where /proc does."""
+    """The page table of a process (by a living thread), to be closed. Raises OSError where /proc does."""
 
-    def __init__(self, pid: int, *, scan: bool = True) -> None:
+    def __init__(self, tid: int, *, scan: bool = True) -> None:
         """`scan` false: do as kernels do that have no PAGEMAP_SCAN."""
-        self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(f"/proc/{tid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         self._scan = scan
         self.knows_guards = False
         """Whether guard pages are told from swapped ones."""
@@ -97,8 +97,12 @@ class Pagemap:
         return count, _SCAN_ARG.unpack(argument)[4]
 
     def _scanned(self, start: int, end: int) -> Iterator[PageRun]:
-        while start < end:
-            count, start = self._call(start, end, self._categories)
+        count = len(self._regions)
+        while start < end and count == len(self._regions):
+            count, walked = self._call(start, end, self._categories)
+            if count:
+                # walk_end can be before what was returned already (seen on Linux 6.18).
+                start = max(walked, int(self._regions["end"][count - 1]))
             for first, last, found in self._regions[:count].tolist():
                 yield PageRun(
                     first,

@@ -17,7 +17,7 @@ _YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
 
 
 def may_read(pid: int) -> bool:
-    """Whether we may open the memory of `pid`, which takes the same rights as ptrace(2); true if it is gone."""
+    """Whether we may open the memory of `pid`, which takes the rights of ptrace(2); true if it is gone."""
     try:
         os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
     except PermissionError:

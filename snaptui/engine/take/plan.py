@@ -64,11 +64,11 @@ class Piece:
 class Planner:
     """Plans what becomes of the memory of one process, which should be stopped."""
 
-    def __init__(self, pid: int, image: TextImage, *, all_memory: bool) -> None:
+    def __init__(self, image: TextImage, *, all_memory: bool) -> None:
         self._image = image
         self._all = all_memory
-        self._pagemap = Pagemap(pid)
-        self._shared = SharedMemory(pid)
+        self._pagemap = Pagemap(image.tid)
+        self._shared = SharedMemory(image.tid)
         # A file that changed since it was saved is read from the process, page by page.
         self._saved = {key: file for key, file in image.files.items() if file.is_unchanged()}
 

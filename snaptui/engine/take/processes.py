@@ -65,11 +65,6 @@ class LiveProcess:
         """Ended, and not yet waited for by its parent."""
         return self.state in "ZXx" and self.threads <= 1
 
-    @property
-    def has_lost_main_thread(self) -> bool:
-        """The main thread has ended while others run on: /proc/PID then shows no memory."""
-        return self.state in "ZXx" and self.threads > 1
-
 
 @dataclass(frozen=True, slots=True)
 class Wait:

@@ -23,11 +23,11 @@ a page never touched makes the kernel provide one."""
 
 
 class SharedMemory:
-    """Tells which mappings of a process are such memory, and where they hold something."""
+    """Tells which mappings of a process (by a living thread) are such memory, and where they hold something."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._devices = _memory_devices(pid)
+    def __init__(self, tid: int) -> None:
+        self._tid = tid
+        self._devices = _memory_devices(tid)
 
     def holds(self, mapping: Mapping) -> bool:
         """Whether the mapping is of memory without a disk behind."""
@@ -53,9 +53,9 @@ class SharedMemory:
             os.close(fd)
 
     def _open(self, mapping: Mapping) -> int | None:
-        exact = f"/proc/{self._pid}/map_files/{mapping.start:x}-{mapping.end:x}"
-        by_name = [] if mapping.deleted else [f"/proc/{self._pid}/root{mapping.path}"]
-        descriptors = f"/proc/{self._pid}/fd"
+        exact = f"/proc/{self._tid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        by_name = [] if mapping.deleted else [f"/proc/{self._tid}/root{mapping.path}"]
+        descriptors = f"/proc/{self._tid}/fd"
         by_number: list[str] = []
         with contextlib.suppress(OSError):
             by_number = [f"{descriptors}/{number}" for number in os.listdir(descriptors)]
@@ -87,10 +87,10 @@ def _data_ranges(fd: int, mapping: Mapping) -> list[tuple[int, int]]:
     return ranges
 
 
-def _memory_devices(pid: int) -> frozenset[str]:
+def _memory_devices(tid: int) -> frozenset[str]:
     """The mounted file systems that are memory, by device as maps writes it (proc_pid_mountinfo(5))."""
     devices = set()
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as table:
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/mountinfo", "rb") as table:
         for line in table:
             words = line.split()
             kind = words[words.index(b"-") + 1].decode() if b"-" in words else ""

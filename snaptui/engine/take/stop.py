@@ -77,6 +77,7 @@ class StopSession:
         """
         ptracing.load()
         self._owner = threading.get_native_id()
+        self._refused.clear()
         own_children = {pid for pid in self._pids if threads.parent_of(pid) == os.getpid()}
         deadline = time.monotonic() + 2 * _RUNNING_PATIENCE * self._patience
         try:
@@ -110,8 +111,9 @@ class StopSession:
         self._let_go()
 
     def _seize_new(self, own_children: set[int]) -> bool:
-        """Seize the threads not known yet and ask them to stop; whether there were any."""
+        """Seize the threads not known yet and ask them to stop; whether there were any, or fewer than listed."""
         new = []
+        vanished = False
         for pid in self._pids:
             for tid in threads.thread_ids(pid):
                 self._cancel.check()
@@ -123,6 +125,8 @@ class StopSession:
                     why_not = seize(pid, tid)
                 except ProcessLookupError:
                     del self._tracees[tid]
+                    # If it called execve(2) it goes on as its main thread, which was listed as a zombie.
+                    vanished |= not threads.thread_state(pid, tid)
                     continue
                 if why_not:
                     del self._tracees[tid]
@@ -131,7 +135,7 @@ class StopSession:
                     new.append(tracee)
         for tracee in new:
             tracee.interrupt()
-        return bool(new)
+        return bool(new) or vanished
 
     def _await_stops(self, deadline: float) -> None:
         """Wait until every thread stands, has ended or is given up; `deadline`: when all patience ends."""

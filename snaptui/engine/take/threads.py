@@ -28,6 +28,12 @@ def thread_ids(pid: int) -> list[int]:
     return sorted(map(int, names), key=lambda tid: (tid != pid, tid))
 
 
+def living_thread(pid: int) -> int:
+    """A thread that shows the process's memory in /proc: the main one, unless it has ended before others."""
+    living = (tid for tid in thread_ids(pid) if not has_ended(thread_state(pid, tid)))
+    return next(living, pid)
+
+
 def parent_of(pid: int) -> int:
     """The process's real parent, 0 when unknown; who traces it does not matter."""
     stat = read_if_possible(f"/proc/{pid}/stat")

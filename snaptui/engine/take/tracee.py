@@ -66,6 +66,8 @@ class Tracee:
         # In this order: one that takes its number and stops between the two is news to `poll`.
         if self.registers and not ptracing.is_stopped(self.tid):
             self.registers = None
+        if self.ended:
+            self.look_for_end()
         return not self.poll() and not self.is_awaited
 
     def look_for_end(self) -> None:

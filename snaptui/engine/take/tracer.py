@@ -23,6 +23,7 @@ from snaptui.engine.snapfile.fields import U8
 from snaptui.engine.snapfile.joining import SEGMENTS_9FRONT, Range, join
 from snaptui.engine.snapfile.linux import Link
 from snaptui.engine.snapfile.mappings import parse_maps
+from snaptui.engine.take import ptracing
 from snaptui.engine.take.images import TextImage
 from snaptui.engine.take.memory import CHUNK, Item, MemoryReader, Pages
 from snaptui.engine.take.permission import refusal
@@ -92,6 +93,7 @@ class Tracer:
 
     def start(self) -> None:
         """Stop the targets and begin to read."""
+        ptracing.load()  # before the pause, not in it
         self._thread.start()
 
     def join(self) -> None:
@@ -139,7 +141,7 @@ class Tracer:
             self._sink(refusal(pid))
             return []
         try:
-            files = process_files(pid)
+            files = process_files(self._images[pid].tid)
             pieces = self._plan(pid, files)
         except (NoSuchProcess, OSError):
             self._sink(Warned(f"process {pid} ended before it could be saved", pid=pid, missing=True))
@@ -154,7 +156,7 @@ class Tracer:
         if not isinstance(smaps, bytes):
             self._sink(Warned("its memory map cannot be read: its memory is missing", pid=pid, missing=True))
             return []
-        planner = Planner(pid, self._images[pid], all_memory=self._all_memory)
+        planner = Planner(self._images[pid], all_memory=self._all_memory)
         with contextlib.closing(planner):
             return planner.plan(parse_maps(smaps))
 
@@ -188,7 +190,7 @@ class Tracer:
         done = 0
         for process in taken:
             self.messages.put(Begin(process))
-            reader = MemoryReader(process.pid, self._new_buffer)
+            reader = MemoryReader(process.image.tid, self._new_buffer)
             for item in reader.items(process.segments, process.pieces):
                 self.messages.put(item)
                 if isinstance(item, Pages):

@@ -1,0 +1,1 @@
+"""Serving a snapshot as a tree of files: by 9P, and as a mount."""

@@ -1,0 +1,91 @@
+"""What a served tree is made of: directories, files and links, read-only, whoever serves them.
+
+9P and FUSE both work on these alone. Nothing here knows what a snapshot is.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+FILE_MODE: Final = 0o444
+DIRECTORY_MODE: Final = 0o555
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose files these are, and since when: the saved process's owner, and the time of the snapshot."""
+
+    user: str = ""
+    group: str = ""
+    mtime: int = 0
+    """Seconds since 1970."""
+
+
+class Node:
+    """Something in the tree. All of it is read-only, and may be used from any thread."""
+
+    def __init__(self, name: str, qid: int, origin: Origin, *, size: int = 0, mode: int = FILE_MODE) -> None:
+        self.name = name
+        """As the parent directory has it; empty for the root. Odd bytes are there by surrogateescape."""
+        self.qid = qid
+        """A number of 64 bits that no other node of the tree has; the same as long as the tree lives."""
+        self.size = size
+        """Bytes; 0 for a directory."""
+        self.mode = mode
+        """Permission bits."""
+        self.user = origin.user
+        self.group = origin.group
+        self.mtime = origin.mtime
+        """Seconds since 1970: when the snapshot was taken."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, qid={self.qid:#x}, size={self.size})"
+
+
+class Directory(Node, abc.ABC):
+    """A directory."""
+
+    def __init__(self, name: str, qid: int, origin: Origin) -> None:
+        super().__init__(name, qid, origin, mode=DIRECTORY_MODE)
+
+    @abc.abstractmethod
+    def entries(self) -> Sequence[Node]:
+        """All that is in it, always in the same order."""
+
+    def lookup(self, name: str) -> Node | None:
+        """The entry of that name (never `.` or `..`), or None."""
+        return next((entry for entry in self.entries() if entry.name == name), None)
+
+
+class File(Node, abc.ABC):
+    """A file."""
+
+    @abc.abstractmethod
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset` on: b"" at or past `size`, and fewer only before its end.
+
+        Raises `SnapError` where there are bytes that cannot be had (`NotCaptured` in `mem`).
+        """
+
+
+class Link(Node):
+    """A symbolic link. 9P has none: there it is a file that holds the target."""
+
+    def __init__(self, name: str, qid: int, origin: Origin, target: str) -> None:
+        super().__init__(name, qid, origin, size=len(target.encode("utf-8", "surrogateescape")))
+        self.target = target
+
+
+class Tree:
+    """A whole tree, served as long as it is not closed."""
+
+    def __init__(self, root: Directory, close: Callable[[], None] = lambda: None) -> None:
+        self.root = root
+        self._close = close
+
+    def close(self) -> None:
+        """Let go of what the tree is read from."""
+        self._close()
