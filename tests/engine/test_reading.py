@@ -153,6 +153,14 @@ def test_a_reference_may_lead_to_any_earlier_process(tmp_path: Path) -> None:
     assert snapshot.process(6).read_memory(0, 1024) == b"A" * 1024
 
 
+def test_fields_of_one_run_may_differ_in_their_blanks(tmp_path: Path) -> None:
+    same = b"m" + f(5) + f(0)
+    wider, shifted = b"m" + f(5) + b"0" + b" " * 14, b"m" + right(5) + right(0)
+    pages = RAW + same * 3 + wider * 2 + same + shifted * 2 + same
+    snapshot = snapshot_of(tmp_path, f(5) + b"mem\n" + f(1) + f(0) + f(10 * PAGE) + pages)
+    assert snapshot.process(5).read_memory(0, 10 * PAGE) == b"A" * (10 * PAGE)
+
+
 def test_addresses_that_were_not_saved_are_named(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path, f(5) + b"mem\n" + f(1) + f(4096) + f(1024) + RAW)
     with pytest.raises(NotCaptured, match="0x1400 is not captured"):

@@ -7,6 +7,7 @@ run is all that is kept, whatever number of pages it has.
 
 from __future__ import annotations
 
+import functools
 import re
 from array import array
 from dataclasses import dataclass
@@ -34,8 +35,6 @@ _ZEROS: Final = re.compile(rb"z*+")
 _NUMBER_START: Final = re.compile(rb"[ 0-9]{0,%d}" % FIELD_MAX)
 _REFERENCE_START: Final = re.compile(rb"[mt][ 0-9]{0,%d}" % _REFERENCE_MAX)
 _REFERENCE: Final = re.compile(rb"([mt])( *+[0-9]++ ++)( *+[0-9]++ ++)")
-
-_BLANK: Final = ord(" ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,27 +259,16 @@ class _Scanner:
         stride, number_at = match.end() - match.start(), 1 + len(match[2])
         if stride > _REFERENCE_USUAL:
             parse_field(match[2], 0), parse_field(match[3], 0)  # refuses numbers past the 64 bits
-        if self._window[match.end() : match.end() + 1] != match[1]:
-            return 1, stride, number_at
-        count = min(count, (len(self._window) - self._at) // stride)
-        rows = self._bytes[self._at : self._at + count * stride].reshape(count, stride)
-        run, reach = 1, 64
-        while run < count:
-            # Look ahead a little at first and then further: most runs are short, some are huge.
-            ahead = rows[run : run + reach]
-            alike = _alike(ahead, rows[0], number_at)
-            run += alike
-            if alike < len(ahead):
-                break
-            reach *= 8
-        return run, stride, number_at
+        digits = match[3].strip(b" ")
+        before = match[3].index(digits)
+        alike = _references_like(
+            match[1] + match[2], before, len(digits), len(match[3]) - before - len(digits)
+        )
+        run = alike.match(self._window, self._at, min(len(self._window), self._at + count * stride))
+        return (run.end() - self._at) // stride if run else 1, stride, number_at
 
 
-def _alike(rows: U8, model: U8, number_at: int) -> int:
-    """How many of `rows`, from the first on, refer to the same image as `model`, digit under digit."""
-    same_image = (rows[:, :number_at] == model[:number_at]).all(axis=1)
-    numbers, blanks = rows[:, number_at:], model[number_at:] == _BLANK
-    in_columns = ((numbers - np.uint8(ord("0")) < 10) ^ blanks).all(axis=1)
-    only_blanks = (numbers[:, blanks] == _BLANK).all(axis=1)
-    good = same_image & in_columns & only_blanks
-    return len(rows) if good.all() else int(good.argmin())
+@functools.lru_cache(maxsize=256)
+def _references_like(image: bytes, before: int, digits: int, after: int) -> re.Pattern[bytes]:
+    """A run of references to one image, with as many blanks, digits and blanks in each number."""
+    return re.compile(rb"(?:%b {%d}[0-9]{%d} {%d}(?! ))++" % (re.escape(image), before, digits, after))

@@ -149,10 +149,12 @@ class StopSession:
                 continue
             quiet = now - last_news
             for tracee in awaited if nap == _LONGEST_NAP else ():
-                # Again: by execve(2) another thread may have taken its number since it was asked.
-                tracee.interrupt()
+                # By execve(2) another thread may have taken its number since: ours, to be asked again, or not.
+                ours = tracee.interrupt()
                 tracee.look_for_end()
-                if not tracee.ended and (quiet > self._patience or now > deadline):
+                if not (ours or tracee.ended):
+                    del self._tracees[tracee.tid]
+                elif not tracee.ended and (quiet > self._patience or now > deadline):
                     tracee.given_up = self._why_give_up(tracee, quiet, late=now > deadline)
             time.sleep(nap)
             nap = min(2 * nap, _LONGEST_NAP)

@@ -44,10 +44,13 @@ class Tracee:
     def is_awaited(self) -> bool:
         return not (self.registers or self.ended or self.given_up)
 
-    def interrupt(self) -> None:
-        """Ask it to stop; `poll` sees that it has."""
-        with contextlib.suppress(ProcessLookupError):  # ended: `poll` sees that as well
+    def interrupt(self) -> bool:
+        """Ask it to stop, which `poll` sees; false when it has ended, or its number is another thread's now."""
+        try:
             ptracing.interrupt(self.tid)
+        except OSError:  # ESRCH, or EIO for one that is just being reaped
+            return False
+        return True
 
     def poll(self) -> bool:
         """Look whether it has stopped; whether there was news. Raises ChildProcessError when it has gone."""
