@@ -79,12 +79,15 @@ class StopSession:
         self._owner = threading.get_native_id()
         self._refused.clear()
         own_children = {pid for pid in self._pids if threads.parent_of(pid) == os.getpid()}
-        deadline = time.monotonic() + 2 * _RUNNING_PATIENCE * self._patience
+        begin = time.monotonic()
+        deadline = begin + 2 * _RUNNING_PATIENCE * self._patience
         try:
             with Reaper(lambda: tuple(self._tracees.values())):
                 # While one runs it may start others, or end them and take their place by execve(2).
                 while self._seize_new(own_children) or not self._all_stand():
                     self._await_stops(deadline)
+                    if time.monotonic() > 2 * deadline - begin:
+                        break  # a pause must end: better without some registers
         except BaseException:
             self.release()
             raise
@@ -111,9 +114,9 @@ class StopSession:
         self._let_go()
 
     def _seize_new(self, own_children: set[int]) -> bool:
-        """Seize the threads not known yet and ask them to stop; whether there were any, or fewer than listed."""
+        """Seize the threads not known yet and ask them to stop; whether to look for more."""
         new = []
-        vanished = False
+        changing = False
         for pid in self._pids:
             for tid in threads.thread_ids(pid):
                 self._cancel.check()
@@ -125,8 +128,8 @@ class StopSession:
                     why_not = seize(pid, tid)
                 except ProcessLookupError:
                     del self._tracees[tid]
-                    # If it called execve(2) it goes on as its main thread, which was listed as a zombie.
-                    vanished |= not threads.thread_state(pid, tid)
+                    # Only a zombie that stays one is settled: by execve(2) others vanish and it comes alive.
+                    changing |= threads.thread_state(pid, tid) != "Z"
                     continue
                 if why_not:
                     del self._tracees[tid]
@@ -135,7 +138,7 @@ class StopSession:
                     new.append(tracee)
         for tracee in new:
             tracee.interrupt()
-        return bool(new) or vanished
+        return bool(new) or changing
 
     def _await_stops(self, deadline: float) -> None:
         """Wait until every thread stands, has ended or is given up; `deadline`: when all patience ends."""
@@ -149,7 +152,7 @@ class StopSession:
                 continue
             quiet = now - last_news
             for tracee in awaited if nap == _LONGEST_NAP else ():
-                # By execve(2) another thread may have taken its number since: ours, to be asked again, or not.
+                # By execve(2) another thread may have its number now: one of ours, to be asked, or none.
                 ours = tracee.interrupt()
                 tracee.look_for_end()
                 if not (ours or tracee.ended):
@@ -211,6 +214,7 @@ class StopSession:
         found = dict(self._refused)
         for tracee in self._tracees.values():
             if not tracee.ended:
-                found[tracee.tid] = StoppedThread(tracee.pid, tracee.tid, tracee.registers, tracee.given_up)
+                why_not = "did not stop in time" if tracee.is_awaited else tracee.given_up
+                found[tracee.tid] = StoppedThread(tracee.pid, tracee.tid, tracee.registers, why_not)
         place = {pid: position for position, pid in enumerate(self._pids)}
         return tuple(sorted(found.values(), key=lambda t: (place[t.pid], t.tid != t.pid, t.tid)))

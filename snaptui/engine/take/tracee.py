@@ -45,7 +45,7 @@ class Tracee:
         return not (self.registers or self.ended or self.given_up)
 
     def interrupt(self) -> bool:
-        """Ask it to stop, which `poll` sees; false when it has ended, or its number is another thread's now."""
+        """Ask it to stop, which `poll` sees; false when it has ended or its number is another's now."""
         try:
             ptracing.interrupt(self.tid)
         except OSError:  # ESRCH, or EIO for one that is just being reaped
