@@ -1,0 +1,40 @@
+# make demo    snapshots a process that hangs, and looks inside
+# make test    runs the tests
+# make check   runs everything that CI runs
+# make man     makes the manual pages anew
+#
+# Each sets up .venv, and installs missing Debian packages as root or with sudo (scripts/setup).
+# PYTHON=python3.12 names another Python to make .venv with.
+
+PYTHON ?= python3
+export PYTHON
+
+IN_VENV = .venv/bin/python -m
+
+.PHONY: help demo test check lint man clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo:
+	@demo/run
+
+test:
+	@scripts/setup dev
+	$(IN_VENV) pytest
+
+check: lint
+	$(IN_VENV) pytest
+
+lint:
+	@scripts/setup dev
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) mypy
+
+man:
+	@scripts/setup dev
+	.venv/bin/python docs/manual.py man
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
