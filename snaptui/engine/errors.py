@@ -42,6 +42,10 @@ class TargetError(SnapError):
     """A process that exists cannot be saved: a zombie, a kernel thread, snap itself."""
 
 
+class NothingSaved(TargetError):
+    """None of the processes can be saved; warnings have said why for each."""
+
+
 class OutputError(SnapError):
     """The snapshot cannot be written: no space, no permission, a closed pipe."""
 

@@ -14,12 +14,11 @@ from typing import Final
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
 from snaptui.engine.snapfile import Area, LinuxRecord, Process, Segment
+from snaptui.engine.snapfile.linux import UNREADABLE
 from snaptui.engine.snapfile.model import DATA_RECORDS
 
 _PIECE: Final = 1 << 20
 """Bytes read at a time: one frame of a compressed snapshot."""
-_UNREADABLE: Final = "the kernel could not read it"
-"""The reason in captured.json for memory that snap wanted and did not get."""
 _TAR_MAGIC: Final = (257, b"ustar")
 """Where a tar archive says that it is one (POSIX.1, pax)."""
 
@@ -118,7 +117,7 @@ class Verifier:
 def _left_out(areas: Iterable[Area]) -> tuple[tuple[str, int], ...]:
     sizes: Counter[str] = Counter()
     for area in areas:
-        if area.kind == "left out" and area.reason != _UNREADABLE:
+        if area.kind == "left out" and area.reason != UNREADABLE:
             sizes[area.reason] += area.size
     return tuple(sizes.most_common())
 
@@ -130,18 +129,24 @@ def _missing(process: Process) -> Iterable[str]:
         if "proc" in process.records and process.read("proc")[at:].startswith(magic):
             yield "the Linux record is broken: threads, libraries and mappings are not known"
         return
+    told = linux.info.get("missing")
+    yield from map(str, told) if isinstance(told, list) else _untold(process, linux)
+    for file in linux.text_files:
+        if file.offset + file.size > process.text_size:
+            yield f"the end of {file.path} in the text image"
+    for start, end in _gaps(process):
+        yield f"memory {start:#x}-{end:#x}, which the Linux record says is stored"
+
+
+def _untold(process: Process, linux: LinuxRecord) -> Iterable[str]:
+    """What a snapshot lacks that does not list itself what it lacks."""
     for tid in linux.threads():
         if not _has_registers(linux, tid):
             reason = _reason(linux, tid)
             yield f"the registers of thread {tid}{': it ' if reason else ''}{reason}"
-    for file in linux.text_files:
-        if file.offset + file.size > process.text_size:
-            yield f"the end of {file.path} in the text image"
     for area in process.areas():
-        if area.kind == "left out" and area.reason == _UNREADABLE:
+        if area.kind == "left out" and area.reason == UNREADABLE:
             yield f"memory {area.start:#x}-{area.end:#x}: {area.reason}"
-    for start, end in _gaps(process):
-        yield f"memory {start:#x}-{end:#x}, which the Linux record says is stored"
 
 
 def _has_registers(linux: LinuxRecord, tid: int) -> bool:

@@ -36,6 +36,29 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class _Unchanged:
+    """Tells whether a file still holds what it held when it was opened.
+
+    Asked *after* a read: write(2) sets the time of modification before it changes a byte. A file
+    that is unlinked or replaced stays what it is behind our descriptor, and so do its bytes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._then = self._now()
+
+    def check(self) -> None:
+        """Raise SnapError if the file was written to since."""
+        if self._now() != self._then:
+            raise SnapError(
+                "the snapshot has changed since it was opened", help="end what writes to it, and open it anew"
+            )
+
+    def _now(self) -> tuple[int, int]:
+        found = os.fstat(self._fd)
+        return found.st_size, found.st_mtime_ns
+
+
 class PlainSource:
     """A plain snapshot file."""
 
@@ -43,13 +66,16 @@ class PlainSource:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._unchanged = _Unchanged(fd)
         self.size = self.stored_size = os.fstat(fd).st_size
 
     def pread(self, offset: int, size: int) -> bytes:
         try:
-            return os.pread(self._fd, size, offset)
+            content = os.pread(self._fd, size, offset)
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
+        self._unchanged.check()
+        return content
 
     def close(self) -> None:
         os.close(self._fd)
@@ -64,6 +90,7 @@ class ZstdSource:
         from pyzstd import SeekableFormatError, SeekableZstdFile
 
         self.stored_size = os.fstat(fd).st_size
+        self._unchanged = _Unchanged(fd)
         self._lock = threading.Lock()
         self._raw = os.fdopen(fd, "rb")
         try:
@@ -82,11 +109,14 @@ class ZstdSource:
         try:
             with self._lock:
                 self._file.seek(offset)
-                return self._file.read(size)
+                content = self._file.read(size)
         except (ZstdError, SeekableFormatError, EOFError, ValueError) as error:
+            self._unchanged.check()
             raise FormatError(f"the compressed data is damaged near byte {offset}: {error}") from error
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
+        self._unchanged.check()
+        return content
 
     def close(self) -> None:
         self._file.close()

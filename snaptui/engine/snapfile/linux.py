@@ -22,6 +22,9 @@ SNAPSHOT_JSON: Final = "snapshot.json"
 TEXT_JSON: Final = "text.json"
 CAPTURED_JSON: Final = "captured.json"
 
+UNREADABLE: Final = "the kernel could not read it"
+"""Why an area is left out that should have been saved; all other reasons are by design."""
+
 AreaKind = Literal["stored", "text", "zero", "left out"]
 KINDS: Final[tuple[AreaKind, ...]] = ("stored", "text", "zero", "left out")
 
@@ -66,6 +69,15 @@ class TextFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """A mapped file whose unmodified pages were left out, as it was then: size in bytes, time of change."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A symbolic link of /proc, like `exe` or `fd/3`."""
 
@@ -79,9 +91,10 @@ class LinuxRecord:
     """A Linux record, opened. Raises `FormatError` when it is none, or broken."""
 
     def __init__(self, content: bytes) -> None:
+        self._archive = content
         try:
-            self._tar = tarfile.TarFile(fileobj=io.BytesIO(content), errorlevel=1)
-            self._members = {member.name: member for member in self._tar.getmembers()}
+            tar = tarfile.TarFile(fileobj=io.BytesIO(content), errorlevel=1)
+            self._members = {member.name: member for member in tar.getmembers()}
             self.info: dict[str, Any] = dict(json.loads(self._content(SNAPSHOT_JSON)))
             self.text_files = _text_files(json.loads(self._content(TEXT_JSON)))
             self.captured = self._areas(json.loads(self._content(CAPTURED_JSON)))
@@ -92,8 +105,12 @@ class LinuxRecord:
         """The files and links of the record, as in /proc/PID."""
         return tuple(self._members)
 
+    def is_link(self, name: str) -> bool:
+        """Whether that is a symbolic link, whose target `read` gives."""
+        return name in self._members and self._members[name].issym()
+
     def read(self, name: str) -> bytes:
-        """The contents of a file, or the target of a link. Raises `NotCaptured`."""
+        """The contents of a file, or the target of a link; from any thread. Raises `NotCaptured`."""
         try:
             return self._content(name)
         except (KeyError, tarfile.TarError) as error:
@@ -108,10 +125,13 @@ class LinuxRecord:
         member = self._members[name]
         if member.issym():
             return member.linkname.encode("utf-8", "surrogateescape")
-        file = self._tar.extractfile(member)
-        if file is None:
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             raise KeyError(name)
-        return file.read()
+        # Not by extractfile: that moves the one position of the one file, and threads share it.
+        found = self._archive[member.offset_data : member.offset_data + member.size]
+        if len(found) != member.size:
+            raise tarfile.ReadError(f"{name} is cut short")
+        return found
 
     def _areas(self, captured: dict[str, Any]) -> tuple[Area, ...]:
         mappings = parse_maps(self._content("maps"))
@@ -171,14 +191,15 @@ def text_json(files: Sequence[TextFile]) -> bytes:
     return _json({"files": [asdict(file) for file in files]})
 
 
-def captured_json(areas: Sequence[Area], page_size: int) -> bytes:
-    """What became of every address: ranges by kind, and for those left out the reason."""
+def captured_json(areas: Sequence[Area], data_files: Sequence[DataFile], page_size: int) -> bytes:
+    """What became of every address: ranges by kind, and for those left out the reason and the files."""
     table: dict[str, Any] = {"page_size": page_size}
     for kind in KINDS:
         reason = kind == "left out"
         table[kind] = [
             [a.start, a.end, a.reason] if reason else [a.start, a.end] for a in areas if a.kind == kind
         ]
+    table["data_files"] = [asdict(file) for file in data_files]
     return _json(table)
 
 

@@ -74,11 +74,19 @@ class Process:
 
     def read(self, name: str) -> bytes:
         """The contents of a /proc file, one of `records`. Raises `NotCaptured`."""
+        return self.read_part(name, 0, self.record_size(name))
+
+    def record_size(self, name: str) -> int:
+        """The bytes of a /proc file, one of `records`. Raises `NotCaptured`."""
         if name not in self._data:
             raise NotCaptured(f"process {self.pid} has no file {name} in this snapshot")
-        record = self._data[name]
-        content = self._source.pread(record.position, record.size)
-        if len(content) != record.size:
+        return self._data[name].size
+
+    def read_part(self, name: str, offset: int, length: int) -> bytes:
+        """Bytes of a /proc file, one of `records`; fewer at its end. Raises `NotCaptured`."""
+        length = max(0, min(length, self.record_size(name) - offset))
+        content = self._source.pread(self._data[name].position + offset, length)
+        if len(content) != length:
             raise FormatError(f"{name} of process {self.pid} could not be read whole: the file has changed")
         return content
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import snaptui
-from snaptui.engine.errors import TargetError
+from snaptui.engine.errors import NothingSaved
 from snaptui.engine.progress import CancelToken, Event, Paused, Progress, Sink, Warned, ignore
 from snaptui.engine.snapfile.linux import (
     CAPTURED_JSON,
     SNAPSHOT_JSON,
     TEXT_JSON,
+    UNREADABLE,
     Area,
     Link,
     build_record,
@@ -81,8 +82,8 @@ def capture(
 ) -> CaptureResult:
     """Save the processes `pids`, all stopped together, to `output`, and commit it.
 
-    What cannot be saved is a `Warned(missing=True)`; the rest is saved. Raises `TargetError` when nothing can
-    be, `OutputError` and `Cancelled`; then nothing is written, and the targets run on in every case.
+    What cannot be saved is a `Warned(missing=True)`; the rest is saved. Raises `NothingSaved`, `OutputError`
+    and `Cancelled`; then nothing is written. The targets run on in every case.
     """
     job = _Capture(output, options, sink, cancel or CancelToken())
     return job.run(pids)
@@ -106,8 +107,9 @@ class _Notes:
     def missing(self) -> tuple[Warned, ...]:
         return tuple(warning for warning in self.warnings if warning.missing)
 
-    def about(self, pid: int) -> list[str]:
-        return [warning.message for warning in self.warnings if warning.pid in (0, pid)]
+    def about(self, pid: int, *, missing: bool) -> list[str]:
+        """The warnings about a process: those of something missing, or the others."""
+        return [w.message for w in self.warnings if w.pid in (0, pid) and w.missing == missing]
 
 
 class _Capture:
@@ -119,12 +121,12 @@ class _Capture:
     def run(self, pids: Sequence[int]) -> CaptureResult:
         images = self._find(pids)
         if not images:
-            raise TargetError("there is nothing to save")
+            raise NothingSaved("there is nothing to save")
         writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
         self._write_text(writer, images)
         self._write_memory(writer, images)
         if not self._taken:
-            raise TargetError("there is nothing to save")
+            raise NothingSaved("there is nothing to save")
         for taken in self._taken:
             writer.record(taken.pid, "proc", self._linux_record(taken))
         writer.finish()
@@ -223,11 +225,12 @@ class _Capture:
             "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "pause_seconds": round(self._notes.pause, 6),
             "registers": {str(thread.tid): thread.why_not for thread in taken.threads},
-            "warnings": self._notes.about(taken.pid),
+            "missing": self._notes.about(taken.pid, missing=True),
+            "warnings": self._notes.about(taken.pid, missing=False),
         }
         members[SNAPSHOT_JSON] = snapshot_json(info)
         members[TEXT_JSON] = text_json(taken.image.directory())
-        members[CAPTURED_JSON] = captured_json(_areas(taken), os.sysconf("SC_PAGE_SIZE"))
+        members[CAPTURED_JSON] = captured_json(_areas(taken), taken.data_files, os.sysconf("SC_PAGE_SIZE"))
         return build_record(members)
 
 
@@ -265,7 +268,9 @@ def _areas(taken: Taken) -> list[Area]:
             if start < gap[0]:
                 areas.append(piece.part(start, gap[0]).area())
             stop = min(gap[1], piece.end)
-            areas.append(piece.part(max(start, gap[0]), stop).left_out("the kernel could not read it").area())
+            areas.append(
+                piece.part(max(start, gap[0]), stop).left_out(piece.unreadable or UNREADABLE).area()
+            )
             start = stop
             if gap[1] > piece.end:
                 break

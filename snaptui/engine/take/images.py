@@ -131,6 +131,7 @@ def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> 
     """
     image = TextImage(pid, tid)
     executable = _executable_key(tid, mappings)
+    code = {_key(mapping) for mapping in mappings if mapping.is_executable}
     seen: set[FileKey] = set()
     for mapping in sorted(mappings, key=lambda m: (_key(m) != executable, m.start)):
         key = _key(mapping)
@@ -139,35 +140,33 @@ def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> 
         if not mapping.is_file or key in seen or not mapping.path.startswith("/"):
             continue
         seen.add(key)
-        _add_file(image, mapping, key == executable, sink)
+        try:
+            _add_file(image, mapping, key == executable)
+        except OSError as error:
+            if key in code or key == executable:
+                absent = f"{mapping.path}: its file is not in the snapshot ({error.strerror})"
+                sink(Warned(f"{absent}; its mapped pages are", pid=pid, missing=True))
     image.vdso_offset = image.length
     image.length += len(image.vdso)
     return image
 
 
-def _add_file(image: TextImage, mapping: Mapping, is_executable: bool, sink: Sink) -> None:
+def _add_file(image: TextImage, mapping: Mapping, is_executable: bool) -> None:
+    """Add the file if it is ELF. Raises OSError when it cannot be read."""
     access = _access_path(image.tid, mapping, is_executable)
-    try:
-        if access is None:
-            raise FileNotFoundError(errno.ENOENT, "the file is gone, and reading it in memory needs root")
-        with open(access, "rb", buffering=0) as content:
-            fd = content.fileno()
-            status = os.fstat(fd)
+    if access is None:
+        raise FileNotFoundError(errno.ENOENT, "the file is gone, and only root can still read it")
+    with open(access, "rb", buffering=0) as content:
+        fd = content.fileno()
+        status = os.fstat(fd)
 
-            def pread(offset: int, size: int) -> bytes:
-                return os.pread(fd, size, offset)
+        def pread(offset: int, size: int) -> bytes:
+            return os.pread(fd, size, offset)
 
-            architecture = elf.architecture(pread)
-            if not architecture:
-                return
-            build_id = elf.build_id(pread)
-    except OSError as error:
-        if mapping.is_executable or is_executable:
-            message = (
-                f"{mapping.path}: its file is not in the snapshot ({error.strerror}); its mapped pages are"
-            )
-            sink(Warned(message, pid=image.pid, missing=True))
-        return
+        architecture = elf.architecture(pread)
+        if not architecture:
+            return
+        build_id = elf.build_id(pread)
     if is_executable:
         image.architecture = architecture
     image.files[_key(mapping)] = ImageFile(

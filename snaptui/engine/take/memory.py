@@ -71,7 +71,7 @@ Item = Pages | Zeros | FromText
 
 
 class MemoryReader:
-    """Reads the process of a living thread `tid`. `new_buffer` gives an empty buffer of CHUNK bytes, and may wait for one."""
+    """Reads a process, by a living thread of it. `new_buffer` gives a buffer of CHUNK bytes, in its time."""
 
     def __init__(self, tid: int, new_buffer: Callable[[], U8]) -> None:
         self._tid = tid

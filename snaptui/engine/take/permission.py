@@ -38,7 +38,8 @@ def refusal(pid: int) -> Warned:
     with contextlib.suppress(OSError, ValueError):
         scope = int(_YAMA.read_text())
     if owner != os.geteuid():
-        remedy = f"it is not yours: run snap as {user_name(owner)}, or as root (sudo snap ...)"
+        who = "root" if owner == 0 else f"{user_name(owner)} or root"
+        remedy = f"it belongs to {user_name(owner)}: run snap as {who} (sudo snap ...)"
     elif scope:
         remedy = (
             f"kernel.yama.ptrace_scope is {scope}: use sudo, or as root: sysctl kernel.yama.ptrace_scope=0"

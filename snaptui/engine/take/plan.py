@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from snaptui.engine.snapfile.linux import Area, AreaKind
+from snaptui.engine.snapfile.linux import Area, AreaKind, DataFile
 from snaptui.engine.snapfile.mappings import Mapping
 from snaptui.engine.take.images import VDSO, TextImage
 from snaptui.engine.take.pagemap import Pagemap, PageRun
@@ -43,6 +45,8 @@ class Piece:
     """For `text`: where in the text image it is."""
     forced: bool = False
     """For `stored`: only /proc/PID/mem reads it, since the process itself must not."""
+    unreadable: str = ""
+    """For `stored`: why part of it may turn out to be unreadable, which is no loss then."""
 
     @property
     def size(self) -> int:
@@ -54,7 +58,7 @@ class Piece:
     def part(self, start: int, end: int) -> Piece:
         """The piece from `start` to `end`."""
         offset = self.text_offset + start - self.start if self.kind == "text" else 0
-        return Piece(start, end, self.kind, self.mapping, self.reason, offset, self.forced)
+        return dataclasses.replace(self, start=start, end=end, text_offset=offset)
 
     def left_out(self, reason: str) -> Piece:
         """The same addresses, left out."""
@@ -71,6 +75,9 @@ class Planner:
         self._shared = SharedMemory(image.tid)
         # A file that changed since it was saved is read from the process, page by page.
         self._saved = {key: file for key, file in image.files.items() if file.is_unchanged()}
+
+        self.data_files: dict[str, DataFile] = {}
+        """The files whose unmodified pages are left out, by path."""
 
     def close(self) -> None:
         self._pagemap.close()
@@ -130,10 +137,23 @@ class Planner:
     def _data_file(self, mapping: Mapping, runs: Iterator[PageRun]) -> Iterator[Piece]:
         """A file that is no part of the text image: its changed pages; all if it can't be found later."""
         if mapping.deleted or self._all or not self._is_on_disk(mapping):
-            yield Piece(mapping.start, mapping.end, "stored", mapping, forced=not mapping.is_readable)
+            yield Piece(
+                mapping.start,
+                mapping.end,
+                "stored",
+                mapping,
+                forced=not mapping.is_readable,
+                unreadable="beyond the end of the file",
+            )
             return
+        self._note_data_file(mapping)
         rest = Piece(mapping.start, mapping.end, "left out", mapping, f"unmodified pages of {mapping.path}")
         yield from self._around(self._private(runs), mapping, rest, mapping.end)
+
+    def _note_data_file(self, mapping: Mapping) -> None:
+        with contextlib.suppress(OSError):
+            found = os.stat(f"/proc/{self._image.tid}/root{mapping.path}")
+            self.data_files[mapping.path] = DataFile(mapping.path, found.st_size, found.st_mtime_ns)
 
     def _is_on_disk(self, mapping: Mapping) -> bool:
         return mapping.path.startswith("/") and (mapping.device, mapping.inode) not in self._image.files

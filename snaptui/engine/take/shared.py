@@ -23,9 +23,10 @@ a page never touched makes the kernel provide one."""
 
 
 class SharedMemory:
-    """Tells which mappings of a process (by a living thread) are such memory, and where they hold something."""
+    """Tells which mappings of a process are such memory, and where they hold something."""
 
     def __init__(self, tid: int) -> None:
+        """`tid`: a living thread of the process."""
         self._tid = tid
         self._devices = _memory_devices(tid)
 

@@ -21,7 +21,7 @@ from snaptui.engine.errors import NoSuchProcess, TargetError
 from snaptui.engine.progress import CancelToken, Paused, Progress, Sink, Warned
 from snaptui.engine.snapfile.fields import U8
 from snaptui.engine.snapfile.joining import SEGMENTS_9FRONT, Range, join
-from snaptui.engine.snapfile.linux import Link
+from snaptui.engine.snapfile.linux import DataFile, Link
 from snaptui.engine.snapfile.mappings import parse_maps
 from snaptui.engine.take import ptracing
 from snaptui.engine.take.images import TextImage
@@ -49,6 +49,7 @@ class Taken:
     threads: tuple[StoppedThread, ...]
     pieces: list[Piece]
     segments: list[Range]
+    data_files: tuple[DataFile, ...]
     uptime: float
     """Seconds since boot when the state was read."""
     unreadable: list[Range] = field(default_factory=list)
@@ -140,25 +141,29 @@ class Tracer:
         if threads and all(thread.is_refused for thread in threads):
             self._sink(refusal(pid))
             return []
+        image = self._images[pid]
         try:
-            files = process_files(self._images[pid].tid)
-            pieces = self._plan(pid, files)
+            files = process_files(image.tid)
+            pieces, data_files = self._plan(image, files)
         except (NoSuchProcess, OSError):
             self._sink(Warned(f"process {pid} ended before it could be saved", pid=pid, missing=True))
             return []
         _warn_of_missing_registers(pid, threads, self._sink)
-        return [
-            Taken(pid, self._images[pid], state, files, threads, pieces, self._segments(pid, pieces), uptime)
-        ]
+        state = _of_these_threads(pid, state, threads)
+        segments = self._segments(pid, pieces)
+        return [Taken(pid, image, state, files, threads, pieces, segments, data_files, uptime)]
 
-    def _plan(self, pid: int, files: dict[str, bytes | Link]) -> list[Piece]:
+    def _plan(
+        self, image: TextImage, files: dict[str, bytes | Link]
+    ) -> tuple[list[Piece], tuple[DataFile, ...]]:
         smaps = files.get("smaps") or files.get("maps")
         if not isinstance(smaps, bytes):
-            self._sink(Warned("its memory map cannot be read: its memory is missing", pid=pid, missing=True))
-            return []
-        planner = Planner(self._images[pid], all_memory=self._all_memory)
-        with contextlib.closing(planner):
-            return planner.plan(parse_maps(smaps))
+            message = "its memory map cannot be read: its memory is missing"
+            self._sink(Warned(message, pid=image.pid, missing=True))
+            return [], ()
+        with contextlib.closing(Planner(image, all_memory=self._all_memory)) as planner:
+            pieces = planner.plan(parse_maps(smaps))
+            return pieces, tuple(planner.data_files.values())
 
     def _segments(self, pid: int, pieces: Sequence[Piece]) -> list[Range]:
         """The segments of the memory record. Raises TargetError if they must be 16 and cannot."""
@@ -206,6 +211,24 @@ class Tracer:
                 return self._free.get(timeout=_POLL)
 
 
+def _of_these_threads(
+    pid: int, state: dict[str, bytes], threads: Sequence[StoppedThread]
+) -> dict[str, bytes]:
+    """`kernel_state` of just these threads: some have ended since it was read, some are new.
+
+    What is read of the new ones now shows that we stopped them; there is nothing better.
+    """
+    known = {name.split("/")[1] for name in state if name.startswith("task/")}
+    wanted = {str(thread.tid) for thread in threads} | {str(pid)}
+    if wanted - known:
+        state = {**kernel_state(pid), **state}
+    return {name: content for name, content in state.items() if _thread_of(name) in wanted | {""}}
+
+
+def _thread_of(name: str) -> str:
+    return name.split("/")[1] if name.startswith("task/") else ""
+
+
 def _warn_of_missing_registers(pid: int, threads: Sequence[StoppedThread], sink: Sink) -> None:
     reasons: dict[str, list[int]] = {}
     for thread in threads:
@@ -218,14 +241,18 @@ def _warn_of_missing_registers(pid: int, threads: Sequence[StoppedThread], sink:
 
 
 def _warn_of_unreadable(process: Taken, has_ended: bool, sink: Sink) -> None:
-    size = sum(end - start for start, end in process.unreadable)
-    if not size:
-        return
-    first = process.unreadable[0][0]
-    if has_ended:
+    lost = [
+        (start, min(end, piece.end))
+        for start, end in process.unreadable
+        for piece in process.pieces
+        if piece.start <= start < piece.end and not piece.unreadable
+    ]
+    size = sum(end - start for start, end in lost) >> 10
+    if lost and has_ended:
         message = (
-            f"was killed while it was read: {size >> 10} KiB of its memory from {first:#x} on are missing"
+            f"was killed while it was read: {size} KiB of its memory from {lost[0][0]:#x} on are missing"
         )
-    else:
-        message = f"{size >> 10} KiB of its memory could not be read, the first at {first:#x}"
-    sink(Warned(message, pid=process.pid, missing=True))
+        sink(Warned(message, pid=process.pid, missing=True))
+    elif lost:
+        message = f"{size} KiB of its memory could not be read, the first at {lost[0][0]:#x}"
+        sink(Warned(message, pid=process.pid, missing=True))
