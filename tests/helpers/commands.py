@@ -132,3 +132,19 @@ def as_nobody() -> list[str]:
         if done.stdout.strip() == sys.base_prefix:
             return prefix
     return []
+
+
+@dataclass(frozen=True)
+class OrdinaryUser:
+    """Someone who is not root: how to run commands and other programs as they do."""
+
+    prefix: Sequence[str]
+    options: dict[str, Any]
+
+
+def ordinary_user() -> OrdinaryUser | None:
+    """Whoever runs the tests, or nobody if that is root; None where that can't be done."""
+    if os.geteuid() != 0:
+        return OrdinaryUser((), {})
+    prefix = as_nobody()
+    return OrdinaryUser(prefix, {"user": NOBODY, "group": NOBODY, "extra_groups": []}) if prefix else None

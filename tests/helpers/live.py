@@ -15,7 +15,7 @@ import numpy as np
 from tests.helpers.strict_reader import StrictProcess
 
 _PIECE = 1 << 22
-_LONGEST_LOOK = 1 << 30
+_LONGEST_LOOK = 1 << 28
 """Untouched areas larger than this are looked at through pagemap: reading a terabyte takes minutes."""
 
 
@@ -42,7 +42,7 @@ def mappings(pid: int) -> list[Mapping]:
     """The mappings of a process, by address."""
     found: list[Mapping] = []
     head: list[str] = []
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+    for line in os.fsdecode(Path(f"/proc/{pid}/smaps").read_bytes()).split("\n")[:-1]:
         words = line.split(maxsplit=5)
         if "-" in words[0] and not words[0].endswith(":"):
             head = words

@@ -59,10 +59,11 @@ def program(name: str, *flags: str) -> Path:
 def state_of(pid: int, tid: int | None = None) -> str:
     """The state letter of proc_pid_stat(5); empty when the process is gone."""
     try:
-        stat = Path(f"/proc/{pid}/task/{tid or pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/task/{tid or pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return stat.rpartition(")")[2].split()[0]
+    # The name before it can be any bytes.
+    return stat.rpartition(b")")[2].split()[0].decode()
 
 
 def threads_of(pid: int) -> list[int]:

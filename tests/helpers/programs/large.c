@@ -8,7 +8,7 @@ static volatile uint64_t counter;
 static void *count(void *unused)
 {
     (void)unused;
-    for (;;)
+    for (;; usleep(100))
         counter++;
     return NULL;
 }
