@@ -93,10 +93,9 @@ def test_unmodified_pages_of_a_data_file_are_left_out_and_the_file_is_named(save
     path = next(m.path for m in mappings(saved.pid) if m.start <= start < m.end)
     assert path in reasons(saved.process, start, length)
     # Which version of the file it was can be told later
-    recorded = (saved.process.linux("captured.json") + saved.process.linux("snapshot.json")).decode()
-    assert path in recorded
-    assert str(Path(path).stat().st_size) in recorded
-    assert str(Path(path).stat().st_mtime_ns) in recorded
+    now = Path(path).stat()
+    recorded = {"path": path, "size": now.st_size, "mtime_ns": now.st_mtime_ns}
+    assert recorded in saved.process.linux_json("text.json")["data_files"]
 
 
 def test_unmodified_pages_of_a_deleted_data_file_are_not_lost(saved: Saved) -> None:

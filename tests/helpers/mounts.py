@@ -1,4 +1,4 @@
-"""snapfs for tests: every server that a test starts is ended, and every mount taken down, whatever happens."""
+"""snapfs for tests: every server that a test starts is ended, and every mount taken down at its end."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from snaptui.engine.snapfile import Snapshot, open_snapshot
 from snaptui.engine.snapfile.fields import field
-from snaptui.engine.snapfile.linux import Area, Link, build_record, captured_json, text_json
+from snaptui.engine.snapfile.linux import Area, Link, build_record
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.snapfile.writer import SnapshotWriter
 
@@ -23,23 +23,30 @@ def page(number: int) -> bytes:
     return number.to_bytes(8, "little") * (PAGE // 8)
 
 
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 def made_up(path: Path, areas: Sequence[Area]) -> Snapshot:
-    """A snapshot of a process with these areas; their `stored` pages hold `page(address // PAGE)`."""
+    """A snapshot of a process with these areas, all in one segment; pages hold `page(address // PAGE)`."""
     maps = "".join(f"{a.start:x}-{a.end:x} {a.perms} 00000000 00:00 0\n" for a in areas)
-    info = json.dumps({"format": 1, "arch": "x86_64", "page_size": PAGE, "pid": PID}).encode()
+    captured = {
+        kind: [[a.start, a.end, *([a.reason] if kind == "left out" else [])] for a in areas if a.kind == kind]
+        for kind in ("stored", "text", "zero", "left out")
+    }
     members: dict[str, bytes | Link] = {
         "maps": maps.encode(),
-        "snapshot.json": info,
-        "text.json": text_json([]),
-        "captured.json": captured_json(areas, [], PAGE),
+        "snapshot.json": as_json({"format": 1, "arch": "x86_64", "page_size": PAGE, "pid": PID}),
+        "text.json": as_json({"files": []}),
+        "captured.json": as_json({"page_size": PAGE, **captured}),
+        f"task/{PID}/regs": bytes(27 * 8),
     }
-    stored = [area for area in areas if area.kind == "stored"]
+    start, end = areas[0].start, areas[-1].end
+    content = b"".join(page(number) for number in range(start // PAGE, end // PAGE))
     with open_output(str(path)) as output:
         writer = SnapshotWriter(output, "made up")
-        writer.memory(PID, [(area.start, area.size) for area in stored])
-        for area in stored:
-            content = b"".join(page(number) for number in range(area.start // PAGE, area.end // PAGE))
-            writer.pages(np.frombuffer(content, dtype=np.uint8).reshape(-1, 1024))
+        writer.memory(PID, [(start, end - start)])
+        writer.pages(np.frombuffer(content, dtype=np.uint8).reshape(-1, 1024))
         writer.record(PID, "proc", build_record(members))
         writer.finish()
         output.commit()

@@ -186,20 +186,24 @@ def build_record(members: Members) -> bytes:
     return buffer.getvalue()
 
 
-def text_json(files: Sequence[TextFile]) -> bytes:
-    """The directory of the text image."""
-    return _json({"files": [asdict(file) for file in files]})
+def text_json(files: Sequence[TextFile], data_files: Sequence[DataFile]) -> bytes:
+    """The directory of the text image, and the files that are in no image."""
+    return _json(
+        {
+            "files": [asdict(file) for file in files],
+            "data_files": [asdict(file) for file in data_files],
+        }
+    )
 
 
-def captured_json(areas: Sequence[Area], data_files: Sequence[DataFile], page_size: int) -> bytes:
-    """What became of every address: ranges by kind, and for those left out the reason and the files."""
+def captured_json(areas: Sequence[Area], page_size: int) -> bytes:
+    """What became of every address: ranges by kind, and for those left out the reason."""
     table: dict[str, Any] = {"page_size": page_size}
     for kind in KINDS:
         reason = kind == "left out"
         table[kind] = [
             [a.start, a.end, a.reason] if reason else [a.start, a.end] for a in areas if a.kind == kind
         ]
-    table["data_files"] = [asdict(file) for file in data_files]
     return _json(table)
 
 

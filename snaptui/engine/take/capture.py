@@ -229,8 +229,8 @@ class _Capture:
             "warnings": self._notes.about(taken.pid, missing=False),
         }
         members[SNAPSHOT_JSON] = snapshot_json(info)
-        members[TEXT_JSON] = text_json(taken.image.directory())
-        members[CAPTURED_JSON] = captured_json(_areas(taken), taken.data_files, os.sysconf("SC_PAGE_SIZE"))
+        members[TEXT_JSON] = text_json(taken.image.directory(), taken.data_files)
+        members[CAPTURED_JSON] = captured_json(_areas(taken), os.sysconf("SC_PAGE_SIZE"))
         return build_record(members)
 
 
@@ -268,9 +268,7 @@ def _areas(taken: Taken) -> list[Area]:
             if start < gap[0]:
                 areas.append(piece.part(start, gap[0]).area())
             stop = min(gap[1], piece.end)
-            areas.append(
-                piece.part(max(start, gap[0]), stop).left_out(piece.unreadable or UNREADABLE).area()
-            )
+            areas.append(piece.part(max(start, gap[0]), stop).left_out(piece.unreadable or UNREADABLE).area())
             start = stop
             if gap[1] > piece.end:
                 break
