@@ -19,11 +19,16 @@ class Interrupts:
     The first one is a request: the engine lets its targets run on, leaves no file behind and raises
     `Cancelled`, which leaves the block as `Interrupted`. The second one ends the program at once:
     the kernel lets the targets run on.
+
+    With `stays_awake`, ^Z and what a terminal does to background programs that write to it are ignored: a
+    snap that stands still would have its targets stand still.
     """
 
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    _STOPS: Final = (signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN)
 
-    def __init__(self) -> None:
+    def __init__(self, *, stays_awake: bool = False) -> None:
+        self._stays_awake = stays_awake
         self.cancel = CancelToken()
         self._signal = 0
         self._before: list[tuple[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]] = []
@@ -34,6 +39,9 @@ class Interrupts:
             if (before := signal.getsignal(number)) != signal.SIG_IGN:
                 self._before.append((number, before))
                 signal.signal(number, self._take)
+        for number in self._STOPS if self._stays_awake else ():
+            self._before.append((number, signal.getsignal(number)))
+            signal.signal(number, signal.SIG_IGN)
         return self
 
     def __exit__(

@@ -121,7 +121,7 @@ def _capture(arguments: argparse.Namespace, reporter: Reporter) -> CaptureResult
 
     compress = arguments.compress or (arguments.output or "").endswith(".zst")
     options = CaptureOptions(all_memory=arguments.all_memory, plan9=arguments.plan9)
-    with reporter, Interrupts() as interrupts:
+    with reporter, Interrupts(stays_awake=True) as interrupts:
         pids = resolve(arguments.processes, tree=arguments.tree, sink=reporter.sink)
         if not pids:
             return None

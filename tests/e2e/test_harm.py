@@ -280,6 +280,15 @@ def test_the_file_is_private_and_has_no_name_before_it_is_complete(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["x.snap"]
 
 
+def test_control_z_does_not_leave_the_target_standing(tmp_path: Path) -> None:
+    with counting(256) as victim:
+        with start("snap", "-o", tmp_path / "x.snap", victim.pid) as process:
+            wait_until(lambda: tracer_of(victim.pid), "the victim is traced")
+            process.send_signal(signal.SIGTSTP)
+            assert finish(process).status == 0
+        assert (tmp_path / "x.snap").exists()
+
+
 def test_snap_needs_little_memory_itself(tmp_path: Path) -> None:
     # DESIGN: under 300 MB and 24 bytes for each distinct page
     with counting(256) as victim:
