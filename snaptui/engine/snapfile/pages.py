@@ -23,6 +23,9 @@ Indices = npt.NDArray[np.int64]
 _BATCH: Final = 4096
 """Pages read at a time: bounds the memory that a read of any length needs."""
 
+_FEW: Final = 8
+"""Up to this many pages, a look at each (3 us) beats numpy's machinery for arrays of them (55 us)."""
+
 _ONE: Final = np.uint64(1)
 _NOWHERE: Final = np.uint64(2**64 - 1)
 
@@ -36,7 +39,7 @@ class PageTable:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         self._source = source
-        runs = layout.runs
+        runs = self._runs = layout.runs
         self._run_first = np.frombuffer(runs.first, dtype=np.uint64)
         self._run_kind = np.frombuffer(runs.kind, dtype=np.uint8)
         self._run_position = np.frombuffer(runs.position, dtype=np.uint64)
@@ -65,12 +68,29 @@ class PageTable:
             return b""
         first, last = start // PAGE, -(-stop // PAGE)
         base = self._first_pages[segment.number]
+        if last - first <= _FEW:
+            return b"".join(
+                self._read_page(base + page, max(start - page * PAGE, 0), min(stop - page * PAGE, PAGE))
+                for page in range(first, last)
+            )
         pieces = []
         for page in range(first, last, _BATCH):
             numbers = np.arange(base + page, base + min(page + _BATCH, last), dtype=np.uint64)
             pieces.append(self._fetch(numbers).tobytes())
         content = b"".join(pieces)
         return content[start - first * PAGE : stop - first * PAGE]
+
+    def _read_page(self, number: int, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop` of one page."""
+        while True:
+            run = bisect.bisect_right(self._runs.first, number) - 1
+            kind = self._runs.kind[run]
+            if kind == ZERO:
+                return bytes(stop - start)
+            if kind == RAW:
+                within = (number - self._runs.first[run]) * self._runs.stride[run]
+                return self._source.pread(self._runs.position[run] + within + 1 + start, stop - start)
+            number = int(self._targets(np.array([number], dtype=np.uint64), run)[0])
 
     def counts(self, segment: Segment) -> dict[str, int]:
         """How many pages of `segment` there are of each kind: `r`, `z`, `m`, `t`."""
