@@ -222,13 +222,13 @@ def test_a_device_stays_a_device(tmp_path: Path, victim: Victim) -> None:
 def test_a_fifo_is_written_to(tmp_path: Path, victim: Victim) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+    with (tmp_path / "x.snap").open("wb") as file, subprocess.Popen(["cat", fifo], stdout=file) as reader:
         try:
             snap("-o", fifo, victim.pid).expect(0)
-            content, _ = reader.communicate(timeout=20)
+            assert reader.wait(20) == 0
         finally:
             reader.kill()
-    assert content.startswith(b"process snapshot")
+    assert list(read_snapshot(tmp_path / "x.snap").processes) == [victim.pid]
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 

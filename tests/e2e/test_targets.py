@@ -117,6 +117,7 @@ def test_a_process_in_another_mount_and_pid_namespace(tmp_path: Path) -> None:
     assert text_image(process, f"{inside}/lib.so") == library.read_bytes()
 
 
+@needs_root
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
 def test_an_executable_and_a_library_that_were_deleted_or_replaced(tmp_path: Path, replaced: bool) -> None:
     binary, library = tmp_path / "prog", tmp_path / "lib.so"
@@ -400,7 +401,7 @@ def test_a_processs_own_memory_is_read_through_the_commands_too(tmp_path: Path) 
         os.fsdecode(b"\xff\xfe"),
         "-dash",
         "%s",
-        "\\012",
+        "back\\slash",
     ],
 )
 def test_a_program_of_an_odd_name(tmp_path: Path, name: str) -> None:

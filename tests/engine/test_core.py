@@ -19,7 +19,6 @@ from elftools.elf.segments import NoteSegment
 
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.inspect.core import CoreImage
-from snaptui.engine.inspect.extract import write_core
 from snaptui.engine.inspect.notes import NT_AUXV, NT_FILE, NT_FPREGSET, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO
 from snaptui.engine.inspect.xsave import intel_layout
 from snaptui.engine.snapfile import open_snapshot
@@ -245,20 +244,18 @@ def test_more_segments_than_the_elf_header_can_count(tmp_path: Path) -> None:
         for k in range(count)
     ]
     with synthetic.made_up(tmp_path / "many.snap", areas) as snapshot:
-        write_core(snapshot.process(synthetic.PID), str(tmp_path / "core"))
-    header = subprocess.run(
-        ["readelf", "-hW", tmp_path / "core"], capture_output=True, text=True, check=True
-    ).stdout
-    assert f"65535 ({count + 1})" in header
-    listed = subprocess.run(
-        ["readelf", "-lW", tmp_path / "core"], capture_output=True, text=True, check=True
-    ).stdout
-    loads = [line.split() for line in listed.splitlines() if line.startswith("  LOAD")]
-    assert len(loads) == count
-    with (tmp_path / "core").open("rb") as file:
+        image = CoreImage(snapshot.process(synthetic.PID))
+        with (tmp_path / "core").open("wb") as file:
+            file.write(image.read(0, 4096 * 1100))
+            file.truncate(image.size)
+        listed = subprocess.run(
+            ["readelf", "-hlW", tmp_path / "core"], capture_output=True, text=True, check=True
+        ).stdout
+        assert f"65535 ({count + 1})" in listed
+        loads = [line.split() for line in listed.splitlines() if line.startswith("  LOAD")]
+        assert len(loads) == count
         for words in (loads[0], loads[65_534], loads[-1]):
-            file.seek(int(words[1], 16))
-            assert file.read(4096) == synthetic.page(int(words[2], 16) // 4096)
+            assert image.read(int(words[1], 16), 4096) == synthetic.page(int(words[2], 16) // 4096)
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs a machine that runs i386 programs")

@@ -62,7 +62,8 @@ def command(*arguments: str | int | Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The tests' environment, in which the package is found from any directory."""
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
 
 
 def start(

@@ -69,7 +69,9 @@ def read_memory(pid: int, address: int, length: int) -> bytes:
 
 def mapped_file_bytes(pid: int, mapping: Mapping, address: int, length: int) -> bytes:
     """What the file behind a mapping holds for an address (short behind the file's end)."""
-    with Path(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}").open("rb") as file:
+    exact = Path(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}")  # root's alone
+    path = exact if os.geteuid() == 0 else Path(f"/proc/{pid}/root{mapping.path}")
+    with path.open("rb") as file:
         return os.pread(file.fileno(), length, mapping.offset + address - mapping.start)
 
 

@@ -49,10 +49,7 @@ class PageTable:
         self._segments = layout.segments
         self._images: dict[tuple[int, str], _Image] = {}
         ends = zip(layout.first_pages, layout.segments, strict=True)
-        self._shorter = np.array(
-            [first + segment.page_count - 1 for first, segment in ends if segment.length % PAGE],
-            dtype=np.uint64,
-        )
+        self._shorter = {first + segment.page_count - 1 for first, segment in ends if segment.length % PAGE}
 
     def first_page(self, segment: Segment) -> int:
         """The number of the first page of `segment`."""
@@ -84,13 +81,23 @@ class PageTable:
         """Bytes `start` to `stop` of one page."""
         while True:
             run = bisect.bisect_right(self._runs.first, number) - 1
-            kind = self._runs.kind[run]
+            kind, stride = self._runs.kind[run], self._runs.stride[run]
             if kind == ZERO:
                 return bytes(stop - start)
+            position = self._runs.position[run] + (number - self._runs.first[run]) * stride
             if kind == RAW:
-                within = (number - self._runs.first[run]) * self._runs.stride[run]
-                return self._source.pread(self._runs.position[run] + within + 1 + start, stop - start)
-            number = int(self._targets(np.array([number], dtype=np.uint64), run)[0])
+                return self._source.pread(position + 1 + start, stop - start)
+            number = self._target(number, run, self._source.pread(position, stride))
+
+    def _target(self, number: int, run: int, reference: bytes) -> int:
+        """The number of the page that page `number`, in that run of references, points to."""
+        number_at = self._runs.number_at[run]
+        pid, offset = int(reference[1:number_at]), int(reference[number_at:])
+        target = self._image(chr(reference[0]), pid).page_at(offset, number)
+        if target is None or target in self._shorter:
+            # Rare: the check of lengths, or the error, is the business of the general case.
+            return int(self._targets(np.array([number], dtype=np.uint64), run)[0])
+        return target
 
     def counts(self, segment: Segment) -> dict[str, int]:
         """How many pages of `segment` there are of each kind: `r`, `z`, `m`, `t`."""
@@ -172,7 +179,9 @@ class PageTable:
 
     def _check_lengths(self, numbers: U64, targets: U64) -> None:
         """A reference stands for as many bytes as its page has."""
-        for index in np.flatnonzero(np.isin(targets, self._shorter)).tolist():
+        for index in np.flatnonzero(
+            np.isin(targets, np.array(list(self._shorter), dtype=np.uint64))
+        ).tolist():
             if self._length_of(int(numbers[index])) > self._length_of(int(targets[index])):
                 raise FormatError("refers to a page that is shorter than the one it stands for")
 
@@ -219,6 +228,15 @@ class _Image:
             good = found < before
             pages[good] = found[good]
         return pages
+
+    def page_at(self, offset: int, before: int) -> int | None:
+        """The same for one offset, if segments do not overlap; None where there is no such page `before`."""
+        owner = int(self.starts.searchsorted(offset, side="right")) - 1
+        if self.overlap or owner < 0:
+            return None
+        within = offset - int(self.starts[owner])
+        page = int(self.first_pages[owner]) + within // PAGE
+        return page if within < int(self.lengths[owner]) and not within % PAGE and page < before else None
 
     def _at(self, offsets: U64, owners: Indices) -> U64:
         within = offsets - self.starts[owners]
