@@ -111,13 +111,6 @@ def test_options_may_stand_between_the_processes_and_names_may_begin_with_a_dash
     assert "'-nobody-has-this-name'" in dashed.stderr
 
 
-def test_snapfs_takes_the_manuals_options_and_says_that_it_is_not_built_yet() -> None:
-    done = program("snapfs", "-a", "-m", "/mnt", "-s", "page", "page.snap")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == "snapfs: serving is not built yet"
-    assert not done.stdout
-
-
 def test_snaptui_fs_and_snap_have_the_options_of_snapfs_and_snap() -> None:
     for name, subcommand in (("snapfs", "fs"), ("snap", "snap")):
         alone = program(name, "--help").stdout
