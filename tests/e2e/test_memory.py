@@ -217,9 +217,9 @@ def test_much_mixed_memory(tmp_path: Path, mibs: int) -> None:
 def test_a_second_process_that_shares_memory_and_libraries_costs_little(tmp_path: Path) -> None:
     with running_program("family.c", "1", "32") as victim:
         (child,) = (int(words[0]) for words in victim.table())
+        victim.stop()
         one = take(tmp_path / "one.snap", victim.pid)
         both = take(tmp_path / "both.snap", victim.pid, child)
-        victim.stop()
         assert differences(both.processes[victim.pid], victim.pid) == []
         assert list(both.processes) == [victim.pid, child]
         # A reference is 25 bytes or a little more, for a page of 1024.
