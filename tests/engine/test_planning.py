@@ -15,7 +15,7 @@ from snaptui.engine.snapfile.mappings import parse_maps
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.take.capture import CaptureOptions, capture
 from snaptui.engine.take.pagemap import Pagemap
-from tests.helpers.victims import running_c
+from tests.helpers.victims import running_c, wait_until
 
 MIB = 1 << 20
 
@@ -159,5 +159,5 @@ def test_unread_buffers_do_not_hold_the_target_when_the_writer_fails(tmp_path: P
         output.write = full  # type: ignore[method-assign]
         with pytest.raises(OSError, match="full"):
             capture([victim.pid], output, CaptureOptions())
-        assert victim.state() == "S"
+        wait_until(lambda: victim.state() == "S", "it sleeps again")
         assert os.listdir(tmp_path) == []

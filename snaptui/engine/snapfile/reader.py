@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Final, Self
 
@@ -103,18 +104,10 @@ class Process:
     def read_memory(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes of memory. Raises `NotCaptured`, naming the first address missing."""
         pieces = []
-        at, end = address, address + length
-        for area in self._areas_from(address):
-            if area.start > at or at >= end:
-                break
-            size = min(area.end, end) - at
-            if area.kind == "left out":
-                raise NotCaptured(f"{at:#x} is not captured: {area.reason}")
-            in_file = area.kind != "zero"
-            pieces.append(self._read(self._memory_image, at, size, "address") if in_file else bytes(size))
-            at += size
-        if at < end:
-            raise NotCaptured(f"{at:#x} is not captured: nothing was mapped there")
+        for start, end, is_zero in self._runs(address, address + length):
+            pieces.append(
+                bytes(end - start) if is_zero else self._read(self._memory_image, start, end - start)
+            )
         return b"".join(pieces)
 
     def read_segment(self, segment: Segment, start: int, length: int) -> bytes:
@@ -164,11 +157,29 @@ class Process:
     def _memory_image(self) -> _Image:
         return _Image(self.memory)
 
-    def _areas_from(self, address: int) -> Iterator[Area]:
-        first = bisect.bisect_right(self._area_starts, address) - 1
-        return (area for area in self._areas[max(first, 0) :] if area.end > address)
+    def _runs(self, start: int, end: int) -> list[tuple[int, int, bool]]:
+        """Cut a range into runs that can be read at once: (start, end, all zeros). Raises `NotCaptured`."""
+        runs: list[tuple[int, int, bool]] = []
+        index = max(bisect.bisect_right(self._area_starts, start) - 1, 0)
+        at = start
+        for area in itertools.islice(self._areas, index, None):
+            if area.end <= at:
+                continue
+            if area.start > at or at >= end:
+                break
+            if area.kind == "left out":
+                raise NotCaptured(f"{at:#x} is not captured: {area.reason}")
+            stop, is_zero = min(area.end, end), area.kind == "zero"
+            if runs and runs[-1][2] == is_zero:
+                runs[-1] = (runs[-1][0], stop, is_zero)
+            else:
+                runs.append((at, stop, is_zero))
+            at = stop
+        if at < end:
+            raise NotCaptured(f"{at:#x} is not captured: nothing was mapped there")
+        return runs
 
-    def _read(self, image: _Image, address: int, length: int, what: str) -> bytes:
+    def _read(self, image: _Image, address: int, length: int, what: str = "address") -> bytes:
         pieces = []
         for segment, start, size in image.pieces(address, length):
             if segment is None:
