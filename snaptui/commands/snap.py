@@ -114,14 +114,14 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _capture(arguments: argparse.Namespace, reporter: Reporter) -> CaptureResult | None:
     """The snapshot is written; None if none of the processes can be saved. Raises SnapError."""
-    # These cost 0.2 s (numpy): not for `snap --help`.
-    from snaptui.engine.snapfile.output import open_output
-    from snaptui.engine.take.capture import CaptureOptions, capture
-    from snaptui.engine.take.choose import resolve
-
-    compress = arguments.compress or (arguments.output or "").endswith(".zst")
-    options = CaptureOptions(all_memory=arguments.all_memory, plan9=arguments.plan9)
     with reporter, Interrupts(stays_awake=True) as interrupts:
+        # These cost 0.2 s (numpy): not for `snap --help`. Here, since ^C must not break into an import.
+        from snaptui.engine.snapfile.output import open_output
+        from snaptui.engine.take.capture import CaptureOptions, capture
+        from snaptui.engine.take.choose import resolve
+
+        compress = arguments.compress or (arguments.output or "").endswith(".zst")
+        options = CaptureOptions(all_memory=arguments.all_memory, plan9=arguments.plan9)
         pids = resolve(arguments.processes, tree=arguments.tree, sink=reporter.sink)
         if not pids:
             return None

@@ -15,12 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import (
-    NOBODY,
     OrdinaryUser,
-    Result,
     as_nobody,
-    command,
-    environment,
+    line_about,
     ordinary_user,
     snap,
     snaptui_command,
@@ -30,7 +27,6 @@ from tests.helpers.commands import (
 from tests.helpers.live import differences, mappings, read_memory
 from tests.helpers.strict_reader import StrictProcess, read_snapshot
 from tests.helpers.victims import (
-    Victim,
     program,
     running,
     running_program,
@@ -47,14 +43,6 @@ def text_image(process: StrictProcess, path: str) -> bytes:
     """A file of the text image, by the path that text.json gives it."""
     entry = process.text_files()[path]
     return process.read_text(entry["offset"], entry["size"])
-
-
-def line_about(result: Result, pid: int) -> str:
-    """The one line on standard error that names a process."""
-    result.expect_no_crash()
-    lines = [line for line in result.lines if str(pid) in line and not line.startswith(" ")]
-    assert len(lines) == 1, f"not one line about {pid}:\n{result.err}"
-    return lines[0]
 
 
 def children_of(pid: int) -> list[int]:
@@ -277,87 +265,6 @@ def test_another_users_process_without_rights_names_the_remedies(tmp_path: Path)
     assert len(result.lines) <= 2, result.err
 
 
-def test_a_name_takes_all_processes_of_that_name(tmp_path: Path) -> None:
-    with (
-        named(tmp_path, "snaptuivictim") as one,
-        named(tmp_path, "snaptuivictim") as two,
-        named(tmp_path, "snaptuiother"),
-    ):
-        snapshot = take(tmp_path / "x.snap", "snaptuivictim")
-    assert set(snapshot.processes) == {one.pid, two.pid}
-
-
-def test_names_longer_than_the_kernel_keeps(tmp_path: Path) -> None:
-    # comm holds 15 characters (proc_pid_comm(5))
-    with named(tmp_path, "snaptui-with-a-very-long-name") as victim:
-        snapshot = take(tmp_path / "x.snap", "snaptui-with-a-very-long-name")
-    assert set(snapshot.processes) == {victim.pid}
-
-
-def test_several_names_and_pids_in_the_order_given_each_once(tmp_path: Path) -> None:
-    with (
-        named(tmp_path, "snaptuione") as one,
-        named(tmp_path, "snaptuitwo") as two,
-        named(tmp_path, "three") as three,
-    ):
-        snapshot = take(tmp_path / "x.snap", "snaptuitwo", three.pid, "snaptuione", two.pid)
-    assert list(snapshot.processes) == [two.pid, three.pid, one.pid]
-
-
-def test_a_name_of_nobody_is_one_clear_line(tmp_path: Path) -> None:
-    result = snap("-o", tmp_path / "x.snap", "no-such-name-at-all").expect(1)
-    assert "no-such-name-at-all" in result.expect_clear_failure()
-    assert not (tmp_path / "x.snap").exists()
-
-
-@needs_root
-def test_a_name_means_the_current_users_processes(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    binary = named_binary(tmp_path, "snaptuishared", Path("/tmp"))
-    try:
-        with (
-            running([binary]) as mine,
-            running([binary], user=NOBODY, group=NOBODY, extra_groups=[]) as other,
-        ):
-            snapshot = take(tmp_path / "x.snap", "snaptuishared")
-            assert list(snapshot.processes) == [mine.pid]
-            mine.popen.kill()
-            mine.popen.wait()
-            result = snap("-o", tmp_path / "y.snap", "snaptuishared").expect(1)
-            assert str(other.pid) in result.err
-            assert "nobody" in result.err
-    finally:
-        shutil.rmtree(binary.parent)
-
-
-def named_binary(tmp_path: Path, name: str, parent: Path | None = None) -> Path:
-    """A program of that name, in a directory that everyone can reach when `parent` is such a one."""
-    directory = (parent or tmp_path) / f"{tmp_path.name}-{name}-{os.getpid()}" if parent else tmp_path
-    directory.mkdir(exist_ok=True)
-    directory.chmod(0o755)
-    binary = directory / name
-    if not binary.exists():
-        shutil.copy(program("deadlock.c"), binary)
-    binary.chmod(0o755)
-    return binary
-
-
-@contextmanager
-def named(directory: Path, name: str) -> Iterator[Victim]:
-    """Run a program under a name of its own."""
-    with running([named_binary(directory, name)]) as victim:
-        yield victim
-
-
-def test_tree_takes_the_descendants_too(tmp_path: Path) -> None:
-    with running_program("family.c", "3", "1") as victim:
-        children = {int(words[0]) for words in victim.table()}
-        alone = take(tmp_path / "alone.snap", victim.pid)
-        tree = take(tmp_path / "tree.snap", "--tree", victim.pid)
-    assert set(alone.processes) == {victim.pid}
-    assert set(tree.processes) == {victim.pid} | children
-
-
 def test_processes_taken_together_are_of_one_moment(tmp_path: Path) -> None:
     # Given a parent and a child that share memory: both snapshots hold the same of it
     with running_program("family.c", "1", "4") as victim:
@@ -366,17 +273,6 @@ def test_processes_taken_together_are_of_one_moment(tmp_path: Path) -> None:
         shared = next(m for m in mappings(victim.pid) if "s" in m.perms)
     one, other = (snapshot.processes[pid].read_memory(shared.start, 4 << 20) for pid in (victim.pid, child))
     assert one == other
-
-
-def test_snap_never_snaps_itself(tmp_path: Path) -> None:
-    # `exec` gives snap the shell's own pid, which the shell knows beforehand.
-    words = " ".join(f"'{word}'" for word in command("snap", "-o", tmp_path / "x.snap"))
-    done = subprocess.run(
-        ["sh", "-c", f"exec {words} $$"], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "itself" in done.stderr
-    assert not (tmp_path / "x.snap").exists()
 
 
 def test_a_processs_own_memory_is_read_through_the_commands_too(tmp_path: Path) -> None:
@@ -391,31 +287,6 @@ def test_a_processs_own_memory_is_read_through_the_commands_too(tmp_path: Path) 
     assert bytes(int(byte, 16) for row in rows for byte in row[1:]) == want
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "with space",
-        "new\nline",
-        "paren) R 1 1",
-        "esc\x1b[31mred",
-        os.fsdecode(b"\xff\xfe"),
-        "-dash",
-        "%s",
-        "back\\slash",
-    ],
-)
-def test_a_program_of_an_odd_name(tmp_path: Path, name: str) -> None:
-    with named(tmp_path, name) as victim:
-        victim.stop()
-        snapshot = take(tmp_path / "x.snap", "--", name)
-        assert list(snapshot.processes) == [victim.pid]
-        assert differences(snapshot.only(), victim.pid) == []
-    content = (tmp_path / name).read_bytes()
-    assert snapshot.only().read_text(0, len(content)) == content
-    described = snaptui_command("info", tmp_path / "x.snap").expect(0)
-    assert b"\x1b" not in described.out
-
-
 def test_a_process_whose_main_thread_has_ended_is_no_zombie(tmp_path: Path) -> None:
     with running_program("leaderless.c") as victim:
         assert victim.state() == "Z"
@@ -426,13 +297,6 @@ def test_a_process_whose_main_thread_has_ended_is_no_zombie(tmp_path: Path) -> N
         # /proc/PID shows no memory any more, /proc/TID does.
         assert differences(process, other) == []
     assert f"task/{other}/regs" in process.linux_names()
-
-
-def test_a_thread_id_names_its_process_in_the_answer(tmp_path: Path) -> None:
-    with running_program("deadlock.c") as victim:
-        thread = victim.threads()[1]
-        result = snap("-o", tmp_path / "x.snap", thread).expect(1)
-    assert str(victim.pid) in line_about(result, thread)
 
 
 def test_the_reader_of_the_pipe_may_be_the_target(tmp_path: Path) -> None:

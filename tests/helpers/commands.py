@@ -149,3 +149,11 @@ def ordinary_user() -> OrdinaryUser | None:
         return OrdinaryUser((), {})
     prefix = as_nobody()
     return OrdinaryUser(prefix, {"user": NOBODY, "group": NOBODY, "extra_groups": []}) if prefix else None
+
+
+def line_about(result: Result, pid: int) -> str:
+    """The one line on standard error that names a process."""
+    result.expect_no_crash()
+    lines = [line for line in result.lines if str(pid) in line and not line.startswith(" ")]
+    assert len(lines) == 1, f"not one line about {pid}:\n{result.err}"
+    return lines[0]

@@ -10,6 +10,7 @@ _LINE: Final = re.compile(
     rb"([0-9a-f]+)-([0-9a-f]+) ([-r][-w][-x][-ps]) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) *(.*)"
 )
 _DELETED: Final = " (deleted)"
+_ANONYMOUS: Final = ("/dev/zero", "/anon_hugepage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Mapping:
     @property
     def is_shared(self) -> bool:
         return self.perms[3] == "s"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Private memory that nothing backs; private /dev/zero and large pages only look like files."""
+        return not self.is_file or (not self.is_shared and self.path in _ANONYMOUS)
 
     @property
     def is_file(self) -> bool:

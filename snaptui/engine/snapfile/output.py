@@ -45,7 +45,7 @@ class Output:
             spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
             with spool:
                 self._fd = os.dup(spool.fileno())
-        self._follower = _Follower(self._fd, _Packer(destination) if compress else destination)
+        self._follower = _Follower(self._fd, _Packer(destination) if compress else destination, self.name)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""
@@ -91,8 +91,10 @@ def open_output(path: str | None, *, compress: bool = False) -> Output:
     if path is None or path == STDOUT:
         return Output(_Stream(os.dup(1), "standard output"), compress=compress)
     target = os.path.realpath(path)
-    with _worded(path):
-        if os.path.isdir(target):
+    with _worded(path or "the name of the output"):
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, "is empty")
+        if os.path.isdir(target) or path.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         destination: _Destination
         if os.path.exists(target) and not os.path.isfile(target):
@@ -208,8 +210,9 @@ class _Packer:
 class _Follower:
     """Passes on the bytes of a growing file, in a thread of its own."""
 
-    def __init__(self, fd: int, target: _Packer | _Destination) -> None:
+    def __init__(self, fd: int, target: _Packer | _Destination, name: str) -> None:
         self._fd = fd
+        self._name = name
         self._target = target
         self._available = 0
         self._passed = 0
@@ -230,7 +233,7 @@ class _Follower:
     def check(self) -> None:
         """Raise `OutputError` if the bytes could not be passed on."""
         if self._error is not None:
-            raise _in_words("the output", self._error) from self._error
+            raise _in_words(self._name, self._error) from self._error
 
     def finish(self, sink: Sink, cancel: CancelToken) -> None:
         """Wait until everything is passed on. Raises `OutputError` or `Cancelled`."""

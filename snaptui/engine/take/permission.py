@@ -45,5 +45,5 @@ def refusal(pid: int) -> Warned:
             f"kernel.yama.ptrace_scope is {scope}: use sudo, or as root: sysctl kernel.yama.ptrace_scope=0"
         )
     elif os.geteuid() == 0:
-        remedy = "this container or sandbox lacks CAP_SYS_PTRACE: add it, or run snap outside"
+        remedy = "not even root may: a container without CAP_SYS_PTRACE, or a security module, forbids it"
     return Warned("permission denied, nothing of it is saved", pid=pid, help=remedy, missing=True)

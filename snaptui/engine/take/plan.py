@@ -112,7 +112,7 @@ class Planner:
             yield from self._around(self._private(runs), mapping, rest, limit)
         elif self._shared.holds(mapping):
             yield from self._shared_memory(mapping, runs)
-        elif mapping.is_file and mapping.path != "/dev/zero":
+        elif not mapping.is_anonymous:
             yield from self._data_file(mapping, runs)
         else:
             userfault = bool(mapping.flags & _USERFAULT_FLAGS)

@@ -32,7 +32,7 @@ class SharedMemory:
 
     def holds(self, mapping: Mapping) -> bool:
         """Whether the mapping is of memory without a disk behind."""
-        if not mapping.is_file or (mapping.path == "/dev/zero" and not mapping.is_shared):
+        if mapping.is_anonymous:
             return False
         return mapping.device in self._devices or mapping.path.startswith(_MEMORY_NAMES)
 

@@ -24,6 +24,7 @@ _LONGEST_NAP: Final = 0.005  # s; a look at 200 threads that do not stop costs 0
 _RUNNING_PATIENCE: Final = (
     5  # a thread at work in the kernel has this many times the patience of one asleep there
 )
+_LOOKS: Final = (0.0, 0.001, 0.005, 0.02)  # s before each look at a process that seems to have ended
 _LAST_WAIT: Final = 0.1  # s for threads asked to stop, and for killed ones to end, when all is called off
 
 
@@ -83,9 +84,13 @@ class StopSession:
         deadline = begin + 2 * _RUNNING_PATIENCE * self._patience
         try:
             with Reaper(lambda: tuple(self._tracees.values())):
-                # While one runs it may start others, or end them and take their place by execve(2).
-                while self._seize_new(own_children) or not self._all_stand():
-                    self._await_stops(deadline)
+                for nap in _LOOKS:
+                    time.sleep(nap)
+                    # While one runs it may start others, or end them and take their place by execve(2).
+                    while self._seize_new(own_children) or not self._all_stand():
+                        self._await_stops(deadline)
+                    if not self._has_lost_a_process():
+                        break
                     if time.monotonic() > 2 * deadline - begin:
                         break  # a pause must end: better without some registers
         except BaseException:
@@ -170,6 +175,11 @@ class StopSession:
         if late or quiet > _RUNNING_PATIENCE * self._patience:
             return f"did not stop within {quiet:.0f} s"
         return ""
+
+    def _has_lost_a_process(self) -> bool:
+        """Whether a process seems to have nothing but a zombie: by execve(2) it can come alive at once."""
+        found = {thread.pid for thread in self._result()}
+        return any(pid not in found and threads.thread_ids(pid) for pid in self._pids)
 
     def _all_stand(self) -> bool:
         """Whether all that were seen to stop still stand, and nobody else is to be waited for."""
