@@ -7,6 +7,7 @@ import datetime
 import getpass
 import os
 import queue
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer
 
 _FORMAT: Final = 1
 """The version of the Linux record's own files."""
+
+_SWITCH_INTERVAL: Final = 0.000_5
+"""Seconds until one thread must give the other the interpreter, while one reads and one writes. With
+Python's default of 5 ms the reader waits for it after each system call: 768 MiB took 0.80 s, not 0.42 s."""
 
 _POLL: Final = 0.1  # seconds between looks at the cancel token
 
@@ -177,6 +182,8 @@ class _Capture:
             sink=self._notes,
             cancel=halt,
         )
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         tracer.start()
         try:
             for message in self._messages(tracer):
@@ -192,6 +199,7 @@ class _Capture:
         finally:
             halt.cancel()
             tracer.join()
+            sys.setswitchinterval(interval)
 
     def _messages(self, tracer: Tracer) -> Iterator[Message]:
         """What the tracer says, up to its end; raises what went wrong there."""
