@@ -271,4 +271,5 @@ class _Scanner:
 @functools.lru_cache(maxsize=256)
 def _references_like(image: bytes, before: int, digits: int, after: int) -> re.Pattern[bytes]:
     """A run of references to one image, with as many blanks, digits and blanks in each number."""
-    return re.compile(rb"(?:%b {%d}[0-9]{%d} {%d}(?! ))++" % (re.escape(image), before, digits, after))
+    # Not possessive: before 3.11.5, Python's possessive groups match wrongly (Debian 12 has 3.11.2).
+    return re.compile(rb"(?:%b {%d}[0-9]{%d} {%d}(?! ))+" % (re.escape(image), before, digits, after))

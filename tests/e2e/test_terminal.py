@@ -1,0 +1,222 @@
+"""The app in a real terminal, with keys only: the whole story, and how it ends in all cases."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import command, environment
+from tests.helpers.mounts import is_mounted, why_no_fuse
+from tests.helpers.terminal import Terminal, app_in_terminal
+from tests.helpers.victims import Victim, compile_c, running, running_python, state_of, tracer_of, wait_until
+
+SIZES = ((80, 24), (200, 50))
+
+TEXT = "%!PS-Adobe-3.0 page 3 that never came"
+HANGS = f"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int main(void) {{
+    char **holder = malloc(64), *text = malloc(64);
+    strcpy(text, "{TEXT}");
+    holder[0] = text;
+    puts("ready");
+    printf("%p %p\\n", (void *)holder, (void *)text);
+    fflush(stdout);
+    pause();
+}}
+"""
+"""A program that hangs, with a text in its heap and a pointer to it."""
+
+
+def started_as(name: str, directory: Path) -> Path:
+    program = directory / name
+    shutil.copy(compile_c(HANGS), program)
+    return program
+
+
+def mark(terminal: Terminal, victims: list[Victim]) -> None:
+    """Mark just these of the list: the machine may run others of those names."""
+    wanted = {victim.pid for victim in victims}
+    screen = terminal.wait_for(*(str(pid) for pid in wanted), "name matches")
+    rows = [int(found[1]) for line in screen.splitlines() if (found := re.match(r"[● ]\s+(\d+) ", line))]
+    for pid in rows:
+        terminal.press("Space" if pid in wanted else "Down")
+    terminal.wait_for(f"● {len(wanted)} marked")
+
+
+@pytest.mark.skipif(bool(why_no_fuse()), reason=why_no_fuse() or "FUSE is there")
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_pick_save_look_inside_mount_unmount(tmp_path: Path, size: tuple[int, int]) -> None:
+    place = tmp_path / "mnt"
+    with (
+        running([started_as("page", tmp_path)]) as page,
+        running([started_as("gs", tmp_path)]) as gs,
+        app_in_terminal(tmp_path, *size) as terminal,
+    ):
+        holder, text = (int(word, 16) for word in page.readline().split())
+
+        # Filter two processes, as the manual does, and select both.
+        terminal.wait_for("Processes", "COMMAND")
+        terminal.press("/")
+        terminal.type("/page|gs/")
+        terminal.press("Enter")
+        mark(terminal, [page, gs])
+
+        # Save them.
+        terminal.press("s")
+        terminal.wait_for("Snapshot of 2 processes", "page+gs-", "[ ] Compress")
+        terminal.press("Enter")
+        terminal.wait_for("Saved", "stopped for", "nothing")
+        assert state_of(page.pid) == state_of(gs.pid) == "S"
+
+        # Open; choose the process; find a text in its heap.
+        terminal.press("Enter")
+        terminal.wait_for("Memory", "Segments", "Strings", "of 2")
+        if f"({page.pid})" not in terminal.screen():
+            terminal.press("p", "Down", "Enter")
+        terminal.wait_for(f"page ({page.pid})")
+        terminal.press("/")
+        terminal.wait_for("what to look for")
+        terminal.type(TEXT)
+        terminal.press("Enter")
+        first = TEXT.encode()[:8].hex(" ")
+        screen = terminal.wait_for("hit 1 of 1", "[heap]", TEXT[:16])
+        assert any(line.startswith(f"{text:012x} {first}") for line in screen.splitlines())
+
+        # Follow the pointer to it, and back.
+        terminal.press("g")
+        terminal.wait_for("Go to")
+        terminal.type(f"{holder:#x}")
+        terminal.press("Enter")
+        terminal.wait_for(f"{holder:012x}  [heap]")
+        terminal.press("Enter")
+        terminal.wait_for(f"{text:012x}  [heap]")
+        terminal.press("C-o")
+        terminal.wait_for(f"{holder:012x}  [heap]")
+        terminal.press("Escape")
+        terminal.wait_for("1 Processes", "2 Snapshots")
+
+        # Mount, and read the same bytes through the mount.
+        terminal.press("2")
+        terminal.wait_for("page+gs-", "1 snapshot")
+        terminal.press("m")
+        terminal.wait_for("Mount a snapshot", "Mount point")
+        terminal.type(str(place))
+        terminal.press("Enter")
+        terminal.wait_for("1 server running")
+        with open(place / str(page.pid) / "mem", "rb") as mem:
+            mem.seek(text)
+            assert mem.read(len(TEXT)) == TEXT.encode()
+        terminal.press("!")
+        terminal.wait_for("exit brings the app back")
+        terminal.type(
+            f"dd if={page.pid}/mem bs=1 iflag=skip_bytes skip={text} count={len(TEXT)} status=none; echo"
+        )
+        terminal.press("Enter")
+        terminal.wait_for(TEXT)
+        terminal.type("exit")
+        terminal.press("Enter")
+        terminal.wait_for("1 server running")
+
+        # Unmount, quit.
+        terminal.press("u")
+        terminal.wait_for("0 servers running")
+        assert not is_mounted(place)
+        terminal.press("q")
+        assert terminal.status() == 0
+        terminal.wait_for("the app has ended")
+
+
+LARGE = "x = bytearray(b'ab' * (256 << 20)); print('ready'); import signal; signal.pause()"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_a_capture_leaves_the_target_running_and_no_file(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running_python(LARGE) as victim, app_in_terminal(tmp_path, 80, 24) as terminal:
+        begin_capture(terminal, victim.pid)
+        os.kill(terminal.pid(), number)
+        assert terminal.status() == 128 + number
+        assert "Saving" not in terminal.wait_for("the app has ended"), "the terminal is as it was before"
+        assert list((tmp_path / "data/snaptui").iterdir()) == []
+        wait_until(lambda: tracer_of(victim.pid) == 0, "nobody traces the target")
+        wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
+
+
+def test_a_killed_app_leaves_the_target_running_and_no_partial_file(tmp_path: Path) -> None:
+    with running_python(LARGE) as victim, app_in_terminal(tmp_path, 80, 24) as terminal:
+        begin_capture(terminal, victim.pid)
+        os.kill(terminal.pid(), signal.SIGKILL)
+        assert terminal.status() == 128 + signal.SIGKILL
+        wait_until(lambda: tracer_of(victim.pid) == 0, "nobody traces the target")
+        wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
+        for file in (tmp_path / "data/snaptui").iterdir():
+            subprocess.run(command("verify", file), env=environment(), check=True, capture_output=True)
+
+
+def begin_capture(terminal: Terminal, pid: int) -> None:
+    terminal.wait_for("COMMAND")
+    terminal.press("/")
+    terminal.type(f"pid:{pid}")
+    terminal.press("Enter")
+    terminal.wait_for("1 of", str(pid))
+    terminal.press("s")
+    terminal.wait_for("Save as")
+    terminal.press("Enter")
+    terminal.wait_for("Saving 1 process", "escape stops")
+
+
+def test_without_a_terminal_it_says_so_and_paints_nothing() -> None:
+    done = subprocess.run(
+        command("app"),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "needs a terminal" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_a_terminal_that_can_do_nothing_is_refused(tmp_path: Path) -> None:
+    with app_in_terminal(tmp_path, 80, 24, "app", term="dumb") as terminal:
+        assert terminal.status() == 1
+        terminal.wait_for("TERM is dumb")
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"COLORTERM": ""}], ids=["NO_COLOR", "16 colours"])
+def test_without_colours_the_cursor_and_marks_are_seen(tmp_path: Path, variables: dict[str, str]) -> None:
+    with app_in_terminal(tmp_path, 80, 24, **variables) as terminal:
+        terminal.wait_for("COMMAND", "Help")
+        terminal.press("Space")
+        terminal.wait_for("● 1 marked")
+        painted = terminal._tmux("capture-pane", "-p", "-e")
+        assert "\x1b[7m" in painted, "the cursor is in reverse"
+        if "NO_COLOR" in variables:
+            assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|38|48|4[0-7])[;m]", painted)
+        terminal.press("q")
+        assert terminal.status() == 0
+
+
+def test_the_size_may_change_while_it_runs(tmp_path: Path) -> None:
+    with app_in_terminal(tmp_path, 200, 50) as terminal:
+        terminal.wait_for("COMMAND", "PARENT", "VIRT")
+        terminal.resize(80, 24)
+        terminal.wait_without("VIRT")
+        terminal.wait_for("COMMAND", "Help")
+        terminal.resize(30, 8)
+        terminal.wait_for("PID")
+        terminal.press("q")
+        assert terminal.status() == 0
