@@ -40,6 +40,7 @@ class Command:
 
 # The summaries stand here as well as in the modules, so that the list needs no imports; a test compares them.
 COMMANDS: Final = (
+    Command("app", "start the terminal application; so does snaptui alone, or with FILE..."),
     Command("snap", "save live processes into one snapshot file"),
     Command("fs", "serve snapshots as a /proc tree (as snapfs does)"),
     Command("mounts", "list the running snapfs servers"),
@@ -148,12 +149,18 @@ def snaptui() -> NoReturn:
 
 
 def _parse_snaptui(argv: Sequence[str]) -> argparse.Namespace:
-    if not argv:
+    if not argv and not _has_terminal():
         snaptui_parser(complete=False).print_help(sys.stderr)
         raise SystemExit(EXIT_USAGE)
-    if argv[0] in _BY_NAME:
+    if argv and argv[0] in _BY_NAME:
         return _parse(command_parser(_BY_NAME[argv[0]], f"snaptui {argv[0]}"), argv[1:])
+    if not argv or os.path.isfile(argv[0]):
+        return _parse(command_parser(_BY_NAME["app"], "snaptui"), argv)
     return snaptui_parser(complete=False).parse_args(argv)  # --help, --version, or a mistake
+
+
+def _has_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:

@@ -18,16 +18,29 @@ PACKAGE = Path(snaptui.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FRONT = ("textual", "rich", "rich_argparse", "shtab", "argparse", "click")
-SHELL = ("snaptui.cli", "snaptui.commands", "snaptui.app", "snaptui.screens", "snaptui.widgets")
+SHELL = (
+    *(
+        "snaptui.cli",
+        "snaptui.commands",
+        "snaptui.app",
+        "snaptui.flows",
+        "snaptui.screens",
+        "snaptui.widgets",
+    ),
+    *("snaptui.children", "snaptui.preferences", "snaptui.sources", "snaptui.polling"),
+)
+BEHIND = ("snaptui.app", "snaptui.flows", "snaptui.cli", "snaptui.commands")
 FORBIDDEN = {
     "snaptui.engine": (*FRONT, *SHELL, "snaptui.explain"),
     "snaptui.engine.snapfile": ("snaptui.engine.take", "snaptui.engine.serve", "snaptui.engine.inspect"),
     "snaptui.engine.take": ("snaptui.engine.serve", "snaptui.engine.inspect"),
     "snaptui.engine.serve": ("snaptui.engine.take",),
     "snaptui.engine.inspect": ("snaptui.engine.take", "snaptui.engine.serve"),
-    "snaptui.widgets": ("snaptui.app", "snaptui.cli", "snaptui.commands", "os", "struct"),
-    "snaptui.screens": ("snaptui.app", "snaptui.cli", "snaptui.commands", "os", "struct"),
-    "snaptui.commands": ("snaptui.widgets", "snaptui.screens", "textual"),
+    "snaptui.widgets": (*BEHIND, "snaptui.screens", "os", "struct"),
+    "snaptui.screens": (*BEHIND, "os", "struct"),
+    "snaptui.flows": ("snaptui.app", "snaptui.cli", "snaptui.commands"),
+    "snaptui.children": (*FRONT, *BEHIND, "snaptui.screens", "snaptui.widgets"),
+    "snaptui.commands": ("snaptui.widgets", "snaptui.screens", "snaptui.flows", "textual"),
     "snaptui.cli": ("textual", "numpy", "rich"),
 }
 """Package or module -> what nothing in it may import."""
@@ -66,7 +79,8 @@ def test_a_module_imports_only_what_its_place_allows(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_heavy_libraries_are_imported_only_where_they_are_needed(path: Path) -> None:
     """The command line's modules import rich, shtab and the like inside of functions."""
-    if module_name(path).startswith(("snaptui.engine", "snaptui.app", "snaptui.screens", "snaptui.widgets")):
+    front = ("snaptui.engine", "snaptui.app", "snaptui.flows", "snaptui.screens", "snaptui.widgets")
+    if module_name(path).startswith(front):
         return
     heavy = ("rich", "rich_argparse", "shtab", "textual", "numpy", "pyzstd")
     found = [used for used in imports(path, top_only=True) if used.split(".")[0] in heavy]

@@ -19,7 +19,7 @@ _ADDRESS_END: Final = 1 << 64
 _FORMS: Final = "an address in hex, +off, -off, a register, segment+off, a symbol, *address, or s:name"
 
 
-def _none(name: str) -> int | None:
+def _no_symbol(_name: str) -> int | None:
     return None
 
 
@@ -37,7 +37,7 @@ class Surroundings:
     addresses: AddressMap
     here: int = 0
     registers: Mapping[str, int] = field(default_factory=dict)
-    symbol: Callable[[str], int | None] = _none
+    symbol: Callable[[str], int | None] = _no_symbol
     pointer: Callable[[int], int] = _unreadable
 
 

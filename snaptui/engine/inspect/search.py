@@ -7,17 +7,17 @@ Measured: 4 MiB pieces keep the worst stall of another thread at 7 ms, where one
 
 from __future__ import annotations
 
-import re
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from snaptui.engine.errors import NotCaptured
 from snaptui.engine.inspect.patterns import Pattern
-from snaptui.engine.inspect.space import Space
+from snaptui.engine.inspect.space import Space, read_available
 from snaptui.engine.progress import CancelToken
 from snaptui.engine.snapfile import Area
+from snaptui.engine.snapfile.model import PAGE
 
 _PIECE: Final = 4 << 20
 _REGEX_PIECE: Final = 256 << 10
@@ -62,20 +62,18 @@ def search(
     total = sum(last - first for first, last in haystacks)
     done = 0
     found: list[Hit] = []
-    reported = clock()
+    reported = -math.inf  # so that the first hit is told at once
     for first, last in haystacks:
         for hits, size in _search_one(space, pattern, first, last, cancel):
             done += size
             found += (hit for hit in hits if start <= hit.address < stop)
-            if (found and done == size) or clock() - reported >= _REPORT:
+            if clock() - reported >= _REPORT:
                 yield Batch(tuple(found), done, total)
                 found, reported = [], clock()
     yield Batch(tuple(found), total, total)
 
 
-def _haystacks(
-    areas: tuple[Area, ...], pattern: Pattern, start: int, stop: int
-) -> Iterator[tuple[int, int]]:
+def _haystacks(areas: tuple[Area, ...], pattern: Pattern, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Ranges to search. Of untouched memory only the edges are, unless the pattern can match zeros."""
     edge = pattern.reach - 1
     begin = end = 0
@@ -107,21 +105,28 @@ def _search_one(
     at = allowed = first
     step = _REGEX_PIECE if pattern.regex is not None else _PIECE
     while at < last:
-        read = _read(space, at, min(_PIECE, last - at))
+        wanted = min(_PIECE, last - at)
+        read = read_available(space, at, wanted)
         for offset in range(0, len(read), step):
             cancel.check()
             part = read[offset : offset + step]
             data = kept + part
             base = at + offset - len(kept)
-            is_last = at + offset + len(part) >= last
+            is_last = base + len(data) >= last or (len(read) < wanted and offset + len(part) == len(read))
             hits = list(_matches(pattern, data, max(0, allowed - base), is_last))
+            allowed = max(allowed, base + len(data) - pattern.reach + 1)
             if hits:
-                allowed = base + hits[-1][1]
-            elif not is_last:
-                allowed = max(allowed, base + len(data) - pattern.reach + 1)
-            kept = data[-(2 * pattern.reach) :]
+                allowed = max(allowed, base + hits[-1][1])
+            # As much again as a match may have, for what looks behind.
+            kept = data[-2 * pattern.reach :]
             yield [Hit(base + begin, end - begin) for begin, end in hits], len(part)
         at += len(read)
+        if len(read) < wanted:
+            # A damaged snapshot lacks a page that should be there: go on after it.
+            hole = min(PAGE - at % PAGE, last - at)
+            at += hole
+            kept, allowed = b"", at
+            yield [], hole
 
 
 def _matches(pattern: Pattern, data: bytes, start: int, is_last: bool) -> Iterator[tuple[int, int]]:
@@ -133,20 +138,8 @@ def _matches(pattern: Pattern, data: bytes, start: int, is_last: bool) -> Iterat
             at = data.find(pattern.literal, at + len(pattern.literal))
         return
     safe = len(data) if is_last else len(data) - pattern.reach
-    for match in _finditer(pattern.regex, data, start):
+    for match in pattern.regex.finditer(data, start):
         if match.start() > safe:
             return
         if match.end() > match.start():
             yield match.start(), match.end()
-
-
-def _finditer(regex: re.Pattern[bytes], data: bytes, start: int) -> Iterator[re.Match[bytes]]:
-    return regex.finditer(data, start)
-
-
-def _read(space: Space, address: int, size: int) -> bytes:
-    """The bytes; what a damaged snapshot lacks though it should be there reads as zeros here."""
-    try:
-        return space.read_memory(address, size)
-    except NotCaptured:
-        return bytes(size)

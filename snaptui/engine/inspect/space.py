@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import bisect
+import itertools
+from typing import Protocol
 
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.snapfile import Area, Process, Segment
+from snaptui.engine.snapfile.model import PAGE
 
 
 class Space(Protocol):
@@ -45,15 +48,11 @@ def _parts(segment: Segment, files: list[tuple[int, str]]) -> list[tuple[int, in
     """A segment of the image cut where its files begin."""
     edges = [segment.offset, *(at for at, _ in files if segment.offset < at < segment.end), segment.end]
     parts = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         name = next((path for at, path in reversed(files) if at <= start), "text")
         if start < end:
             parts.append((start, end, name))
     return parts
-
-
-_STEP: Final = 1024
-"""Bytes that are either all there or all missing, short of an area's end: a page of snap(6)."""
 
 
 def read_available(space: Space, address: int, length: int) -> bytes:
@@ -62,23 +61,28 @@ def read_available(space: Space, address: int, length: int) -> bytes:
         return space.read_memory(address, length)
     except NotCaptured:
         pass
+    length = min(length, _mapped_end(space.areas(), address) - address)
+    try:
+        return space.read_memory(address, max(0, length))
+    except NotCaptured:
+        pass
+    # A damaged snapshot: it lacks a page that should be there.
     content = b""
     while len(content) < length:
         at = address + len(content)
-        size = min(length - len(content), _STEP - at % _STEP)
         try:
-            content += space.read_memory(at, size)
+            content += space.read_memory(at, min(length - len(content), PAGE - at % PAGE))
         except NotCaptured:
             break
-    if len(content) < length:
-        content += _tail(space, address + len(content), min(length - len(content), _STEP))
     return content
 
 
-def _tail(space: Space, address: int, length: int) -> bytes:
-    """The bytes before an area's end that is in the middle of a step."""
-    end = next((area.end for area in space.areas() if area.start <= address < area.end), address)
-    try:
-        return space.read_memory(address, max(0, min(length, end - address)))
-    except NotCaptured:
-        return b""
+def _mapped_end(areas: tuple[Area, ...], address: int) -> int:
+    """Where the areas end that touch each other from `address` on, and can be read."""
+    index = max(0, bisect.bisect_right(areas, address, key=lambda area: area.start) - 1)
+    end = address
+    for area in itertools.islice(areas, index, None):
+        if area.start > end or area.kind == "left out":
+            break
+        end = max(end, area.end)
+    return end

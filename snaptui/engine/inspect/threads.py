@@ -101,9 +101,7 @@ def _kernel_texts(process: Process) -> dict[int, str]:
         return {}
     heads = list(_THREAD.finditer(text))
     ends = [head.start() for head in heads[1:]] + [len(text)]
-    return {
-        int(head[1]): text[head.end() : end].strip("\n") for head, end in zip(heads, ends, strict=True)
-    }
+    return {int(head[1]): text[head.end() : end].strip("\n") for head, end in zip(heads, ends, strict=True)}
 
 
 def _member(linux: LinuxRecord, name: str) -> bytes:

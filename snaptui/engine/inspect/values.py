@@ -32,7 +32,7 @@ def inspect(
     data: bytes,
     endian: Endian = "little",
     width: int = 8,
-    describe: Callable[[int], str] = lambda address: "",
+    describe: Callable[[int], str] | None = None,
 ) -> tuple[Value, ...]:
     """All readings of the first bytes of `data`.
 
@@ -85,8 +85,8 @@ def character(data: bytes) -> str:
     return "-"
 
 
-def _pointer(address: int | None, describe: Callable[[int], str]) -> str:
+def _pointer(address: int | None, describe: Callable[[int], str] | None) -> str:
     if address is None:
         return "-"
-    where = describe(address)
+    where = describe(address) if describe is not None else ""
     return f"{address:#x} {where}" if where else f"{address:#x} not mapped"

@@ -1,0 +1,1 @@
+"""What is inside an opened snapshot: the tabs of its screen."""

@@ -1,0 +1,23 @@
+"""What the tabs of a snapshot ask of their screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from textual.message import Message
+
+
+@dataclass
+class GoTo(Message):
+    """Show this address in the memory."""
+
+    address: int
+
+
+@dataclass
+class ChooseThread(Message):
+    """Names of registers mean these now."""
+
+    tid: int
+    registers: Mapping[str, int]

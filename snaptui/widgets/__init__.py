@@ -1,0 +1,1 @@
+"""What draws: given values, posting requests. Truth is in the engine."""

@@ -1,0 +1,51 @@
+"""How all dialogs look: a frame in the middle, a title, what is asked, and its buttons."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result | None], Generic[Result]):
+    """A dialog; escape leaves it with None."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        background: $background 60%;
+        & > .dialog {
+            width: 76; max-width: 96%; height: auto; max-height: 96%;
+            background: $surface; border: round $primary; padding: 0 1;
+            border-title-color: $text-accent; border-title-style: bold;
+        }
+        & .dialog-wide { width: 96%; }
+        & .buttons { height: auto; align-horizontal: right; padding-top: 1; }
+        & Button { min-width: 10; margin-left: 1; }
+        & .label { color: $text-muted; height: auto; }
+        & .warning { color: $text-warning; height: auto; }
+        & .error { color: $text-error; height: auto; }
+        & Input { border: none; height: 1; padding: 0 1; background: $boost; }
+        & Input:focus { border: none; background: $primary 25%; }
+        & OptionList { height: auto; max-height: 16; border: none; background: $surface; }
+        & OptionList:focus { border: none; }
+        &:ansi {
+            background: ansi_default;
+            & > .dialog { background: ansi_default; border: round ansi_default; }
+            & Input { background: ansi_default; text-style: underline; }
+            & Input:focus { background: ansi_default; text-style: underline bold; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="dialog.cancel", tooltip="Leave without doing anything"),
+        # The app's own keys do not reach a dialog.
+        Binding("f1", "app.help", "Help", show=False, id="dialog.help", tooltip="What the keys do"),
+    ]
+
+    def action_cancel(self) -> None:
+        """Leave."""
+        self.dismiss(None)
