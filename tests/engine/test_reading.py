@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snaptui.engine.errors import FormatError, NotCaptured, SnapError
-from snaptui.engine.snapfile import PAGE, Snapshot, open_snapshot
+from snaptui.engine.snapfile import PAGE, Link, LinuxRecord, Snapshot, open_snapshot
 from snaptui.engine.snapfile.container import convert
 from snaptui.engine.snapfile.copy import copy_snapshot
+from snaptui.engine.snapfile.linux import build_record
 from snaptui.engine.snapfile.output import open_output
 
 FIXTURES = Path(__file__).parent.parent / "data" / "plan9"
@@ -290,6 +291,19 @@ def test_damaged_snapshots_raise_nothing_but_our_own_error(
     path = directory / "a.snap"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     read_all(path)
+
+
+def test_a_garbled_linux_record_has_only_the_threads_that_are_numbers() -> None:
+    files: dict[str, bytes | Link] = {
+        "maps": b"",
+        "snapshot.json": b'{"pid": 8}',
+        "text.json": b'{"files": []}',
+        "captured.json": b'{"stored": [], "text": [], "zero": [], "left out": []}',
+        **{
+            name: b"" for name in ("task/abc/stat", "task/", "task/\u0669/stat", "task/9/stat", "task/8/stat")
+        },
+    }
+    assert LinuxRecord(build_record(files)).threads() == (8, 9)
 
 
 def test_a_file_that_is_no_snapshot_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ CAPTURED_JSON: Final = "captured.json"
 
 UNREADABLE: Final = "the kernel could not read it"
 """Why an area is left out that should have been saved; all other reasons are by design."""
+
+_THREAD: Final = re.compile(r"task/([0-9]{1,18})/", re.ASCII)
 
 AreaKind = Literal["stored", "text", "zero", "left out"]
 KINDS: Final[tuple[AreaKind, ...]] = ("stored", "text", "zero", "left out")
@@ -118,7 +121,8 @@ class LinuxRecord:
 
     def threads(self) -> tuple[int, ...]:
         """The ids of all threads that were found, the main thread first."""
-        tids = {int(name.split("/")[1]) for name in self._members if name.startswith("task/")}
+        found = (_THREAD.match(name) for name in self._members)
+        tids = {int(match[1]) for match in found if match}
         return tuple(sorted(tids, key=lambda tid: (tid != self.info.get("pid"), tid)))
 
     def _content(self, name: str) -> bytes:
