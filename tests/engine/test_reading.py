@@ -299,9 +299,7 @@ def test_a_garbled_linux_record_has_only_the_threads_that_are_numbers() -> None:
         "snapshot.json": b'{"pid": 8}',
         "text.json": b'{"files": []}',
         "captured.json": b'{"stored": [], "text": [], "zero": [], "left out": []}',
-        **{
-            name: b"" for name in ("task/abc/stat", "task/", "task/\u0669/stat", "task/9/stat", "task/8/stat")
-        },
+        **dict.fromkeys(("task/abc/stat", "task/", "task/٩/stat", "task/9/stat", "task/8/stat"), b""),
     }
     assert LinuxRecord(build_record(files)).threads() == (8, 9)
 
