@@ -2,6 +2,7 @@
 # make test    runs the tests
 # make check   runs everything that CI runs
 # make man     makes the manual pages anew
+# make screenshots    makes the pictures of the app anew, on real data
 #
 # Each sets up .venv, and installs missing Debian packages as root or with sudo (scripts/setup).
 # PYTHON=python3.12 names another Python to make .venv with.
@@ -11,7 +12,7 @@ export PYTHON
 
 IN_VENV = .venv/bin/python -m
 
-.PHONY: help demo test check lint man clean
+.PHONY: help demo test check lint man screenshots clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -35,6 +36,10 @@ lint:
 man:
 	@scripts/setup dev
 	.venv/bin/python docs/manual.py man
+
+screenshots:
+	@scripts/setup dev pictures
+	.venv/bin/python docs/screenshots.py screenshots
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

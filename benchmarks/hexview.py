@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
 import random
 import resource
 import statistics
@@ -139,7 +140,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = arguments.snapshot or str(Path(directory) / "made-up.snap")
         if not arguments.snapshot:
-            make(Path(path), arguments.size << 20, arguments.mappings)
+            # In a child, whose memory is not ours.
+            child = multiprocessing.get_context("spawn").Process(
+                target=make, args=(Path(path), arguments.size << 20, arguments.mappings)
+            )
+            child.start()
+            child.join()
         print(f"{path}: {Path(path).stat().st_size / 1e6:.0f} MB; memory before opening: {peak():.0f} MB")
         with timed("open_snapshot (indexing)"):
             snapshot = open_snapshot(path)

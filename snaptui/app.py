@@ -41,7 +41,8 @@ class SnaptuiApp(Desk):
     Tabs { height: 1; }
     Tabs Underline { display: none; }
     Tab.-active { text-style: bold reverse; }
-    Toast { max-width: 70; }
+    Toast { max-width: 60; }
+    ToastRack { margin-bottom: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -165,9 +166,12 @@ class SnaptuiApp(Desk):
 
         snapshot = await open_file(self, path)
         if snapshot is not None:
-            pids = [(number, process.name) for number, process in snapshot.processes.items()]
+            pids = [(one.pid, one.name) for one in snapshot.processes.values() if one.linux is not None]
             snapshot.close()
-            await serving.debugger(self, path, pid, pids)
+            if pids:
+                await serving.debugger(self, path, pid, pids)
+            else:
+                self.warn("A debugger needs a core, and that needs what only a snapshot from Linux holds")
 
     def on_remember(self, event: Remember) -> None:
         """Other preferences."""

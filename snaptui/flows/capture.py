@@ -71,7 +71,7 @@ def _offer(app: Desk, processes: Sequence[LiveProcess]) -> CaptureOffer:
         app.folder,
         app.sources.now(),
         app.preferences.compress,
-        sudo_is_there(),
+        app.sources.uid != 0 and sudo_is_there(),
     )
 
 
@@ -84,7 +84,6 @@ def _sudo_is_ready(app: Desk) -> bool:
 
 
 async def _in_background(app: Desk, child: Child, title: str) -> None:
-    app.notify("The capture goes on; the line of tabs shows how far it is")
     while child.status is None:
         report = child.report
         percent = f" {report.done * 100 // report.total}%" if report.total else ""

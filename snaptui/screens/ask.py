@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Static
@@ -17,13 +15,6 @@ from snaptui.widgets.dialog import Dialog
 
 class Confirm(Dialog[str]):
     """A question with some answers; gives the id of one, or None. The first answer has the focus."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "left", "app.focus_previous", "Previous", show=False, id="confirm.left", tooltip="To the left"
-        ),
-        Binding("right", "app.focus_next", "Next", show=False, id="confirm.right", tooltip="To the right"),
-    ]
 
     def __init__(
         self, title: str, question: str, answers: Sequence[tuple[str, str]], *, danger: str = ""
@@ -41,7 +32,7 @@ class Confirm(Dialog[str]):
             with Horizontal(classes="buttons"):
                 for name, words in self._answers:
                     yield Button(
-                        words, id=name, variant="error" if name == self._danger else "default", compact=True
+                        words, id=name, classes="error" if name == self._danger else "", compact=True
                     )
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

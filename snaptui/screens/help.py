@@ -69,7 +69,11 @@ def help_for(screen: Screen[object]) -> HelpScreen:
 def _keys(screen: Screen[object]) -> list[tuple[str, str, str]]:
     """The keys that do something now; keys of one action together."""
     found: dict[tuple[int, str], tuple[list[str], str, str]] = {}
-    for active in screen.active_bindings.values():
+    # What is this screen's own comes first, moving about in tables last.
+    ordered = sorted(
+        screen.active_bindings.values(), key=lambda one: (one.binding.id or "").startswith("table.")
+    )
+    for active in ordered:
         binding = active.binding
         # Textual's own scrolling keys have no tooltip.
         if not (active.tooltip or binding.tooltip) or binding.system or not active.enabled:

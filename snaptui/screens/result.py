@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -43,11 +44,12 @@ class ResultDialog(Dialog[str]):
         outcome = self._outcome
         with Vertical(classes="dialog") as box:
             box.border_title = Content(visible(outcome.title))
-            width = max((len(name) for name, _ in outcome.facts), default=0)
-            facts = [
-                Text.assemble((f"{name:>{width}}  ", "dim"), visible(value)) for name, value in outcome.facts
-            ]
-            yield Static(Text("\n").join(facts))
+            facts = Table.grid(padding=(0, 2))
+            facts.add_column(justify="right", no_wrap=True)
+            facts.add_column(overflow="fold")
+            for name, value in outcome.facts:
+                facts.add_row(Text(name, "dim"), Text(visible(value)))
+            yield Static(facts)
             if outcome.warnings:
                 with VerticalScroll(classes="warnings"):
                     yield Static(_warnings(outcome.warnings), classes="warning")

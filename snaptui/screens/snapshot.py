@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Static, Tab, Tabs
+from textual.widgets import ContentSwitcher, Footer, Input, Static, Tab, Tabs
 
+from snaptui.engine.errors import SnapError
 from snaptui.engine.inspect.opened import Opened
 from snaptui.engine.snapfile import Snapshot
-from snaptui.explain import visible
+from snaptui.explain import explain, visible
 from snaptui.screens.choose import Choose
 from snaptui.screens.inside.files import FilesPane
 from snaptui.screens.inside.memory import MemoryPane
@@ -62,6 +63,7 @@ class SnapshotScreen(Screen[None]):
     HELP: ClassVar[str] = ""
     AUTO_FOCUS = "#hex"
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Priority: done at once, so that what is typed in the same moment is for the tab already.
         *(
             Binding(
                 str(number),
@@ -70,6 +72,7 @@ class SnapshotScreen(Screen[None]):
                 show=False,
                 id=f"snapshot.{name}",
                 tooltip=f"To the tab {title}",
+                priority=True,
             )
             for number, (name, title, _) in enumerate(TABS, 1)
         ),
@@ -126,8 +129,16 @@ class SnapshotScreen(Screen[None]):
         others = f" of {len(self._snapshot.processes)}" if len(self._snapshot.processes) > 1 else ""
         title = f"{process.name} ({process.pid}){others} {process.state}"
         self.query_one("#inside-title", Static).update(Text(visible(title)))
-        # In a thread: with 65,000 mappings it takes half a second.
-        opened = await asyncio.to_thread(Opened, self._snapshot, process)
+        note = Static("Opening...", markup=False)
+        await body.mount(note)
+        try:
+            # In a thread: with 65,000 mappings it takes half a second.
+            opened = await asyncio.to_thread(Opened, self._snapshot, process)
+        except SnapError as error:
+            words = explain(error)
+            note.update(Text(f"{words.message}\n{words.help}"))
+            return
+        await note.remove()
         await body.mount(
             ContentSwitcher(
                 MemoryPane(opened),
@@ -138,8 +149,7 @@ class SnapshotScreen(Screen[None]):
                 initial="memory-pane",
             )
         )
-        self.query_one(Tabs).active = "tab-memory"
-        self._focus("memory")
+        self.action_tab("memory")
         self._keep()
 
     def _keep(self) -> None:
@@ -162,21 +172,29 @@ class SnapshotScreen(Screen[None]):
 
     # Tabs.
 
-    def action_tab(self, name: str) -> None:
-        """To another tab."""
-        self.query_one(Tabs).active = f"tab-{name}"
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Digits are taken at once (priority), but not from a line that is being typed."""
+        return action != "tab" or not isinstance(self.focused, Input)
 
-    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        """Show the tab's contents; keys go there."""
-        name = (event.tab.id or "").removeprefix("tab-")
+    def action_tab(self, name: str) -> None:
+        """To another tab; keys go there."""
         for switcher in self.query(ContentSwitcher):
+            self.query_one(Tabs).active = f"tab-{name}"
             switcher.current = f"{name}-pane"
             self._focus(name)
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        """A click on a tab. (Told of keys too, and late: then another one may be active by now.)"""
+        name = (event.tab.id or "").removeprefix("tab-")
+        if event.tab.id == self.query_one(Tabs).active and any(
+            switcher.current != f"{name}-pane" for switcher in self.query(ContentSwitcher)
+        ):
+            self.action_tab(name)
 
     def _focus(self, name: str) -> None:
         selector = next(focus for tab, _, focus in TABS if tab == name)
         for widget in self.query(selector):
-            widget.focus()
+            self.set_focus(widget)
 
     @property
     def _memory(self) -> MemoryPane | None:

@@ -24,7 +24,9 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         }
         & .dialog-wide { width: 96%; }
         & .buttons { height: auto; align-horizontal: right; padding-top: 1; }
-        & Button { min-width: 10; margin-left: 1; }
+        & Button { min-width: 10; margin-left: 1; background: $boost; color: $foreground; }
+        & Button:focus { background: $primary; color: $background; text-style: bold; }
+        & VerticalScroll { scrollbar-size-vertical: 1; height: auto; max-height: 100%; }
         & .label { color: $text-muted; height: auto; }
         & .warning { color: $text-warning; height: auto; }
         & .error { color: $text-error; height: auto; }
@@ -35,6 +37,8 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         &:ansi {
             background: ansi_default;
             & > .dialog { background: ansi_default; border: round ansi_default; }
+            & Button { background: ansi_default; color: ansi_default; }
+            & Button:focus { text-style: bold reverse; }
             & Input { background: ansi_default; text-style: underline; }
             & Input:focus { background: ansi_default; text-style: underline bold; }
         }
@@ -42,6 +46,8 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel", id="dialog.cancel", tooltip="Leave without doing anything"),
+        Binding("left", "app.focus_previous", "Left", show=False, id="dialog.left", tooltip="To the left"),
+        Binding("right", "app.focus_next", "Right", show=False, id="dialog.right", tooltip="To the right"),
         # The app's own keys do not reach a dialog.
         Binding("f1", "app.help", "Help", show=False, id="dialog.help", tooltip="What the keys do"),
     ]

@@ -73,9 +73,11 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The prompt, the input, what is wrong with it, and the status."""
         yield Static("/", id="filter-prompt")
-        yield _FilterInput(
+        field = _FilterInput(
             placeholder=self._placeholder, compact=True, id="filter-input", select_on_focus=False
         )
+        field.display = False
+        yield field
         yield Static("", id="filter-error", markup=False)
         yield Static("", id="filter-status", markup=False)
 

@@ -113,7 +113,8 @@ def in_order(processes: Iterable[Watched], column: str, *, descending: bool) -> 
 def hung_first(rows: Sequence[ProcessRow]) -> list[ProcessRow]:
     """Those first that have stood still, the longest first; what cannot be woken (D) before all others."""
     hung = [row for row in rows if row.watched.is_hung]
-    hung.sort(key=lambda row: (row.process.state != "D", -row.watched.still))
+    # Whole seconds: what began to stand in the same moment keeps its place.
+    hung.sort(key=lambda row: (row.process.state != "D", -int(row.watched.still)))
     return [*hung, *(row for row in rows if not row.watched.is_hung)]
 
 

@@ -14,10 +14,11 @@ from snaptui.engine.inspect.expressions import Surroundings, parse_address
 from snaptui.engine.inspect.files import as_lines, read_file, saved_files
 from snaptui.engine.inspect.held import GLYPHS, bar, page_counts, shares
 from snaptui.engine.inspect.machine import machine_of
-from snaptui.engine.inspect.opened import Opened
+from snaptui.engine.inspect.opened import Opened, with_stacks
 from snaptui.engine.inspect.space import TextImage, read_available
-from snaptui.engine.inspect.threads import saved_threads
+from snaptui.engine.inspect.threads import SavedThread, saved_threads
 from snaptui.engine.snapfile import Area, open_snapshot
+from snaptui.widgets.hex.lines import LineMap
 from tests.helpers.commands import command
 from tests.helpers.inside import PLAN9, FakeSpace, Piece, snapshot_of
 from tests.helpers.synthetic import PID
@@ -74,6 +75,16 @@ def test_a_place_is_told_by_its_mapping(address: int, place: str) -> None:
 )
 def test_out_of_a_hole_one_lands_on_what_is_mapped_next(address: int, landing: Landing) -> None:
     assert AddressMap(AREAS).land(address) == landing
+
+
+def test_areas_that_cannot_be_are_left_away() -> None:
+    """Given areas of a garbled record: negative, upside down, beyond the end, on top of each other."""
+    end = 1 << 64
+    ranges = [(-5, 3), (0x1000, 0x2000), (0x1800, 0x2800), (0x3000, 0x2F00), (end - 16, end), (end, 2 * end)]
+    found = AddressMap([Area(start, stop, "stored") for start, stop in ranges])
+    assert [(block.start, block.end) for block in found.blocks] == [(0x1000, 0x2000), (end - 16, end)]
+    lines = LineMap(found.blocks)
+    assert lines.line(lines.number_of(end - 1)).end == end
 
 
 def test_without_memory_there_is_nowhere_to_land() -> None:
@@ -247,8 +258,8 @@ def test_files_of_linux_have_their_names_and_links_their_targets(tmp_path: Path)
 
 
 def test_the_bar_has_a_cell_for_everything_and_the_right_length() -> None:
-    assert bar({"stored": 50, "zero": 50}, 10) == "█████░░░░░"
-    assert bar({"stored": 1, "zero": 10_000}, 10) == "█░░░░░░░░░"
+    assert bar({"stored": 50, "zero": 50}, 10) == "█████·····"
+    assert bar({"stored": 1, "zero": 10_000}, 10) == "█·········"
     assert bar({}, 4) == "    "
     for sizes in (
         {"stored": 1, "text": 1, "zero": 1},
@@ -313,6 +324,21 @@ def test_symbols_are_where_nm_and_maps_say(flags: tuple[str, ...], tmp_path: Pat
         image = TextImage(snapshot.process(victim.pid))
         assert image.areas()[0].name == str(binary)
         assert image.read_memory(0, 4) == b"\x7fELF"
+
+
+def test_stacks_of_threads_have_their_name_where_a_guard_page_tells_them() -> None:
+    """Given threads whose stack pointers are above a guard page, in a heap without, in a named mapping."""
+    areas = (
+        Area(0x1000, 0x2000, "left out", "no read permission", "---p"),
+        Area(0x2000, 0x3000, "zero", "", "rw-p"),
+        Area(0x3000, 0x4000, "stored", "", "rw-p"),
+        Area(0x8000, 0x9000, "stored", "", "rw-p"),
+        Area(0xA000, 0xB000, "stored", "", "rw-p", "[stack]"),
+    )
+    stacks = {7: 0x3100, 8: 0x8100, 9: 0xA100, 10: 0xF000}
+    threads = [SavedThread(tid, "", "S", "", "", {"rsp": at}, "rip", "rsp") for tid, at in stacks.items()]
+    names = [area.name for area in with_stacks(areas, [*threads, SavedThread(11, "", "S", "", "")])]
+    assert names == ["", "[stack:7]", "[stack:7]", "", "[stack]"]
 
 
 def test_a_chain_of_pointers_ends_in_its_text(tmp_path: Path) -> None:

@@ -112,6 +112,20 @@ async def test_n_without_a_search_asks_what_to_find(snapshot: Snapshot) -> None:
         await until(pilot, lambda: isinstance(app.screen, FindScreen))
 
 
+async def test_hits_are_listed_with_their_places_and_what_is_around_them(snapshot: Snapshot) -> None:
+    app = InsideApp(snapshot)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("f")
+        await until(pilot, lambda: notices(app))  # type: ignore[arg-type]
+        await find(pilot, TEXT)
+        await until_shown(pilot, "hit 1 of 3")
+        await pilot.press("f")
+        await until_shown(pilot, "3 hits", f"{BASE + 0x500:x} [heap]+0x500", f"········{TEXT}···")
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: app.view.cursor == BASE + 0x1FF0)
+
+
 class SlowSpace:
     """A process that is read only when the test lets it."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from snaptui.engine.errors import ArgumentError
+from snaptui.engine.errors import ArgumentError, NoSuchProcess
 from snaptui.engine.take.match import parse_match
+from snaptui.engine.take.processes import LiveProcess
 from snaptui.engine.take.watch import Watched, Watcher
 from snaptui.widgets.process_list import ProcessList
 from snaptui.widgets.row_table import RowTable
@@ -79,13 +80,24 @@ def test_an_unfinished_regular_expression_is_an_error_in_words() -> None:
 # What is seen of them over time.
 
 
+def watcher_of(looks: list[list[LiveProcess]], times: list[float]) -> Watcher:
+    """A watcher that finds these processes, and then those, at these times; the names are what marks them."""
+    shown = iter(looks)
+    clock = iter(times)
+    now: dict[int, LiveProcess] = {}
+
+    def pids() -> list[int]:
+        now.clear()
+        now.update({one.pid: one for one in next(shown)})
+        return list(now)
+
+    return Watcher(pids, lambda pid: now[pid], lambda: next(clock), lambda pid: f"{now[pid]}".encode())
+
+
 def test_cpu_and_standing_still_are_told_from_one_look_to_the_next() -> None:
-    clock = iter([10.0, 10.0, 12.0, 12.0, 15.0, 15.0])
     busy, idle = process(7, "busy", start_ticks=500), process(8, "idle", start_ticks=500)
-    looks = iter(
-        [[busy, idle], [dataclasses.replace(busy, utime_ms=busy.utime_ms + 1000), idle], [busy, idle]]
-    )
-    watcher = Watcher(lambda: next(looks), lambda: next(clock), lambda _: b"same")
+    used = dataclasses.replace(busy, utime_ms=busy.utime_ms + 1000)
+    watcher = watcher_of([[busy, idle], [used, idle], [busy, idle]], [10.0, 10.0, 12.0, 12.0, 15.0, 15.0])
 
     assert [one.cpu for one in watcher.look()] == [0.0, 0.0]
     second = watcher.look()
@@ -96,12 +108,25 @@ def test_cpu_and_standing_still_are_told_from_one_look_to_the_next() -> None:
 
 
 def test_a_reused_pid_is_another_process() -> None:
-    clock = iter([10.0, 20.0])
-    looks = iter([[process(7, "old", start_ticks=100)], [process(7, "new", start_ticks=1900)]])
-    watcher = Watcher(lambda: next(looks), lambda: next(clock), lambda _: b"same")
+    old, new = process(7, "old", start_ticks=100), process(7, "new", start_ticks=1900)
+    watcher = watcher_of([[old], [new]], [10.0, 20.0])
     watcher.look()
-    (new,) = watcher.look()
-    assert (new.cpu, new.still) == (0.0, 0.0)
+    (found,) = watcher.look()
+    assert (found.process.name, found.cpu, found.still) == ("new", 0.0, 0.0)
+
+
+def test_a_process_that_ends_during_the_look_is_left_out() -> None:
+    def read(pid: int) -> LiveProcess:
+        raise NoSuchProcess(f"there is no process {pid}")
+
+    assert Watcher(lambda: [7], read, lambda: 1.0, lambda _: b"").look() == []
+
+
+def test_kernel_threads_and_zombies_never_stand_still() -> None:
+    several = [process(2, "kthreadd", kernel_thread=True), process(3, "ended", state="Z")]
+    watcher = watcher_of([several, several], [100.0, 100.0, 200.0, 200.0])
+    watcher.look()
+    assert [one.still for one in watcher.look()] == [0.0, 0.0]
 
 
 def test_real_processes_that_sleep_stand_still_and_those_that_poll_do_not() -> None:

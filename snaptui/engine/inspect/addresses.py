@@ -8,9 +8,12 @@ import posixpath
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.snapfile import Area
+
+_ADDRESS_END: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,17 @@ def short_name(name: str) -> str:
 
 
 def blocks_of(areas: Iterable[Area]) -> tuple[Block, ...]:
-    """The blocks that areas (by address) make."""
+    """The blocks that areas (by address) make.
+
+    A garbled record may have areas that are none, or lie on others: they are left away.
+    """
     blocks: list[Block] = []
     held: list[Area] = []
+    at = 0
     for area in areas:
+        if not at <= area.start < area.end <= _ADDRESS_END:
+            continue
+        at = area.end
         if held and (area.start, area.name, area.perms) != (held[-1].end, held[0].name, held[0].perms):
             blocks.append(_block(held))
             held = []
@@ -125,7 +135,7 @@ class AddressMap:
         following = bisect.bisect_right(self._starts, address)
         before = self.blocks[following - 1].end if following else 0
         if following == len(self.blocks):
-            return Landing(self.blocks[-1].end - 1, (1 << 64) - before)
+            return Landing(self.blocks[-1].end - 1, _ADDRESS_END - before)
         return Landing(self.blocks[following].start, self.blocks[following].start - before)
 
     def step(self, address: int, forward: bool) -> int | None:
@@ -140,13 +150,16 @@ class AddressMap:
         """Where offsets count from: the lowest block of that name, or the block if it has none."""
         return self._bases[block.name] if block.name else block.start
 
-    def describe(self, address: int) -> str:
-        """`libc.so.6+0x1234`, `[heap]+0x10`; empty where nothing is mapped."""
+    def describe(self, address: int, *, brief: bool = False) -> str:
+        """`libc.so.6+0x1234`, `[heap]+0x10`; empty where nothing is mapped.
+
+        What has no name has its address, unless it is to be `brief`.
+        """
         block = self.block_at(address)
         if block is None:
             return ""
         offset = address - self.base_of(block)
-        name = block.label if block.name else f"anonymous {block.start:x}"
+        name = block.label if block.name or brief else f"{block.label} {block.start:x}"
         return f"{name}+{offset:#x}" if offset else name
 
     def named(self, name: str) -> Block | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
+from snaptui.engine.errors import NotCaptured
 from snaptui.engine.snapfile import Process
 
 _RECORD: Final = "proc"
@@ -30,8 +32,9 @@ def saved_files(process: Process) -> tuple[SavedFile, ...]:
         if name != _RECORD or linux is None
     ]
     if linux is not None:
-        names = sorted(linux.names(), key=_order)
-        files += [SavedFile(f"linux/{name}", len(linux.read(name)), linux.is_link(name)) for name in names]
+        for name in sorted(linux.names(), key=_order):
+            with contextlib.suppress(NotCaptured):  # a directory, say, in a record of others
+                files.append(SavedFile(f"linux/{name}", len(linux.read(name)), linux.is_link(name)))
     return tuple(files)
 
 

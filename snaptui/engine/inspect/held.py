@@ -14,10 +14,10 @@ from snaptui.engine.snapfile.model import PAGE
 GLYPHS: Final[Mapping[str, str]] = {
     "stored": "█",
     "raw": "█",
-    "shared": "▒",
-    "text": "▓",
-    "zero": "░",
-    "left out": "·",
+    "shared": "▚",
+    "text": "▒",
+    "zero": "·",
+    "left out": "×",
 }
 """`raw` and `shared` (the same as another page of memory) are the two kinds of `stored`, where known."""
 

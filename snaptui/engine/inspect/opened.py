@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from snaptui.engine.errors import NotCaptured, SnapError
@@ -14,7 +14,7 @@ from snaptui.engine.inspect.machine import Machine, machine_of
 from snaptui.engine.inspect.space import Space, TextImage, read_available
 from snaptui.engine.inspect.symbols import Symbols
 from snaptui.engine.inspect.threads import SavedThread, saved_threads
-from snaptui.engine.snapfile import Process, Snapshot
+from snaptui.engine.snapfile import Area, Process, Snapshot
 
 _CHAIN: Final = 6
 """Pointers followed one after the other."""
@@ -31,6 +31,26 @@ class Link:
     text: str = ""
 
 
+def with_stacks(areas: Sequence[Area], threads: Iterable[SavedThread]) -> tuple[Area, ...]:
+    """The areas, of which the nameless ones that are stacks of threads are called `[stack:TID]`.
+
+    So Linux once did itself (proc_pid_maps(5)). A stack has a guard page below it: what has none
+    may be anything, like the arena that Go takes its stacks from.
+    """
+    blocks = AddressMap(areas)
+    names = {}
+    for thread in threads:
+        index = blocks.index_at(thread.stack_pointer) if thread.stack_pointer is not None else -1
+        if index > 0 and not blocks.blocks[index].name:
+            block, below = blocks.blocks[index], blocks.blocks[index - 1]
+            if below.end == block.start and below.perms.startswith("---"):
+                names[block] = f"[stack:{thread.tid}]"
+    if not names:
+        return tuple(areas)
+    renamed = {area: name for block, name in names.items() for area in block.areas}
+    return tuple(replace(area, name=renamed[area]) if area in renamed else area for area in areas)
+
+
 class Opened:
     """A saved process, opened. Raises SnapError as reading does."""
 
@@ -38,17 +58,14 @@ class Opened:
         self.snapshot = snapshot
         self.process = process
         self.machine: Machine = machine_of(snapshot, process)
-        self.memory = AddressMap(process.areas())
+        self.threads = saved_threads(process)
+        """The main one first."""
+        self.memory = AddressMap(with_stacks(process.areas(), self.threads))
         self.symbols = Symbols(process, self.memory)
         self.first_address = self._first_address()
         if self.first_address is not None:
             # Now, in whatever thread this is: the first read finds out where which segment is.
             read_available(process, self.first_address, 1)
-
-    @functools.cached_property
-    def threads(self) -> tuple[SavedThread, ...]:
-        """Its threads, the main one first."""
-        return saved_threads(self.process)
 
     @functools.cached_property
     def text_image(self) -> TextImage:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from snaptui.engine.take.processes import LiveProcess, Wait, list_processes
+from snaptui.engine.errors import NoSuchProcess
+from snaptui.engine.take.processes import LiveProcess, Wait, read_process
 from snaptui.engine.take.procstat import USER_HZ, read_if_possible
 
 Key = tuple[int, int]
@@ -54,66 +55,109 @@ def place_of(process: LiveProcess) -> str:
     return Wait(process.pid, process.comm, process.state, process.syscall, process.wchan).place
 
 
+def list_pids() -> list[int]:
+    """The pids of all processes that this one can see, in their order."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit())
+
+
 @dataclass(slots=True)
 class _Memory:
     """What is remembered of a process from one look to the next."""
 
-    cpu_ms: int
+    process: LiveProcess
     seen: float
     marks: bytes
     since: float
 
 
 class Watcher:
-    """Lists processes and compares them with the list before. For one thread at a time."""
+    """Looks at all processes, and compares with the look before. For one thread at a time.
+
+    A process of which no thread has run since is not read again: nothing of it can have changed.
+    Measured with 5,000 that sleep: 0.6 s for the first look, 0.08 s for each one after it.
+    """
 
     def __init__(
         self,
-        lister: Callable[[], Sequence[LiveProcess]] = list_processes,
+        pids: Callable[[], Sequence[int]] = list_pids,
+        read: Callable[[int], LiveProcess] = read_process,
         clock: Callable[[], float] = time.monotonic,
-        marks: Callable[[LiveProcess], bytes] | None = None,
+        marks: Callable[[int], bytes] | None = None,
     ) -> None:
         """`clock` gives seconds since boot; `marks` what changes whenever a thread of a process runs."""
-        self._lister = lister
-        self._clock = clock
-        self._marks = marks or thread_marks
-        self._memory: dict[Key, _Memory] = {}
+        self._pids, self._read, self._clock = pids, read, clock
+        self._marks = marks or ThreadMarks()
+        self._memory: dict[int, _Memory] = {}
 
     def look(self) -> list[Watched]:
         """All processes as they are now, by pid."""
-        memory: dict[Key, _Memory] = {}
+        memory: dict[int, _Memory] = {}
         found = []
-        for process in self._lister():
-            now = self._clock()
-            key = (process.pid, process.start_ticks)
-            before = self._memory.get(key)
-            marks = b"" if process.kernel_thread or process.is_zombie else self._marks(process)
-            used = process.utime_ms + process.stime_ms
-            stands = before is not None and marks != b"" and marks == before.marks and used == before.cpu_ms
-            since = before.since if before is not None and stands else now
-            elapsed = now - before.seen if before is not None else 0.0
-            cpu = (used - before.cpu_ms) / elapsed / 10 if before is not None and elapsed > 0 else 0.0
-            memory[key] = _Memory(used, now, marks, since)
-            age = max(0.0, now - process.start_ticks / USER_HZ)
-            found.append(Watched(process, cpu, age, now - since))
+        for pid in self._pids():
+            try:
+                memory[pid], watched = self._look_at(pid, self._memory.get(pid))
+            except NoSuchProcess:  # it has ended meanwhile
+                continue
+            found.append(watched)
         self._memory = memory
+        if isinstance(self._marks, ThreadMarks):
+            self._marks.forget_all_but(memory)
         return found
+
+    def _look_at(self, pid: int, before: _Memory | None) -> tuple[_Memory, Watched]:
+        marks, now = self._marks(pid), self._clock()
+        stands = before is not None and marks != b"" and marks == before.marks
+        process = before.process if before is not None and stands else self._read(pid)
+        age = max(0.0, now - process.start_ticks / USER_HZ)
+        if before is None or before.process.start_ticks != process.start_ticks:
+            return _Memory(process, now, marks, now), Watched(process, 0.0, age, 0.0)
+        elapsed = now - before.seen
+        cpu = (_cpu_ms(process) - _cpu_ms(before.process)) / elapsed / 10 if elapsed > 0 else 0.0
+        since = before.since if stands else now
+        # The kernel's own threads wait for work for ever, and what has ended does not wait.
+        still = 0.0 if process.kernel_thread or process.is_zombie else now - since
+        return _Memory(process, now, marks, since), Watched(process, cpu, age, still)
+
+
+def _cpu_ms(process: LiveProcess) -> int:
+    return process.utime_ms + process.stime_ms
+
+
+class ThreadMarks:
+    """What changes whenever a thread of a process runs, however short; empty where that is not told.
+
+    task/TID/schedstat counts nanoseconds on a processor and the turns it had there
+    (Documentation/scheduler/sched-stats.rst). It is there for every user's processes. A thread is only
+    made by one that runs, so the list of threads is good as long as the marks of all are the same.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[list[str], bytes]] = {}
+
+    def __call__(self, pid: int) -> bytes:
+        """The marks of the process; empty if it has ended."""
+        paths, before = self._known.get(pid, ([], b""))
+        marks = _joined(paths)
+        if not marks or marks != before:
+            try:
+                paths = [f"/proc/{pid}/task/{tid}/schedstat" for tid in os.listdir(f"/proc/{pid}/task")]
+            except OSError:
+                return b""
+            marks = _joined(paths)
+            self._known[pid] = paths, marks
+        return marks
+
+    def forget_all_but(self, pids: Container[int]) -> None:
+        """Forget those that have ended."""
+        for pid in [pid for pid in self._known if pid not in pids]:
+            del self._known[pid]
+
+
+def _joined(paths: Sequence[str]) -> bytes:
+    marks = [read_if_possible(path) for path in paths]
+    return b"".join(marks) if all(marks) else b""
 
 
 def seconds_since_boot() -> float:
     """The clock that a process's `start_ticks` is told by: it counts the time asleep too (CLOCK_BOOTTIME)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def thread_marks(process: LiveProcess) -> bytes:
-    """What changes whenever a thread of the process runs, however short; empty where that is not told.
-
-    task/TID/schedstat counts nanoseconds on a processor and the turns it had there
-    (Documentation/scheduler/sched-stats.rst). It is there for every user's processes.
-    """
-    try:
-        tids = os.listdir(f"/proc/{process.pid}/task")
-    except OSError:
-        return b""
-    marks = [read_if_possible(f"/proc/{process.pid}/task/{tid}/schedstat") for tid in tids]
-    return b"".join(marks) if all(marks) else b""

@@ -78,7 +78,7 @@ class FilesPane(Horizontal):
         lines = as_lines(file.name, content)
         view.show(["(empty)"] if not content else lines, content)
 
-    def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
+    def on_filtered_list_chosen(self, event: FilteredList.Chosen) -> None:
         """To the contents."""
         event.stop()
-        self.query_one(TextView).focus()
+        self.screen.set_focus(self.query_one(TextView))

@@ -78,6 +78,7 @@ class HexPane(Vertical):
             id="memory.forward",
             tooltip="Forward again; where there is no forward, tab is what it always is",
         ),
+        Binding("enter", "choose", "Show", show=False, id="memory.show", tooltip="To the mapping"),
         Binding("w", "word", "Word", id="memory.word", tooltip="Show words of 1, 2, 4 or 8 bytes"),
         Binding(
             "e", "endian", "Endian", show=False, id="memory.endian", tooltip="The order of bytes in a word"
@@ -243,11 +244,16 @@ class HexPane(Vertical):
             self.app.notify(f"{target:#x} points to nothing that is mapped", timeout=_BRIEF, markup=False)
 
     def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
-        """To a mapping."""
+        """A double click on a mapping is Enter."""
         event.stop()
-        if isinstance(event.table.current, Block):
-            self.jump(event.table.current.start)
-            self.view.focus()
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """To the mapping beside the view. (In the view, Enter is its own.)"""
+        block = self.query_one(RowTable).current
+        if isinstance(block, Block):
+            self.jump(block.start)
+            self.screen.set_focus(self.view)
 
     def action_back(self) -> None:
         """To where the last jump came from."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,6 +13,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
+from snaptui.explain import visible
 from snaptui.widgets.columns import Column
 from snaptui.widgets.filter_bar import FilterBar
 from snaptui.widgets.row_table import RowTable
@@ -37,6 +39,7 @@ class FilteredList(Vertical, Generic[R]):
             tooltip="Show only what contains a text",
             priority=True,
         ),
+        Binding("enter", "choose", "Show", id="list.show", tooltip="Show what the cursor is on"),
         Binding(
             "escape",
             "clear",
@@ -47,6 +50,12 @@ class FilteredList(Vertical, Generic[R]):
             priority=True,
         ),
     ]
+
+    @dataclass
+    class Chosen(Message):
+        """Enter or a double click on a row."""
+
+        row: Any
 
     class Moved(Message):
         """Another row is the current one. (The table's own message would not bubble while it is refilled.)"""
@@ -126,6 +135,20 @@ class FilteredList(Vertical, Generic[R]):
         event.stop()
         self.call_after_refresh(self.say)
 
+    def action_choose(self) -> None:
+        """The row under the cursor is meant."""
+        if (current := self.table.current) is not None:
+            self.chosen(current)
+
+    def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
+        """So it is by a double click."""
+        event.stop()
+        self.action_choose()
+
+    def chosen(self, row: R) -> None:
+        """A row is meant."""
+        self.post_message(self.Chosen(row))
+
     def on_row_table_moved(self, event: RowTable.Moved) -> None:
         """Say more of the row."""
         event.stop()
@@ -140,6 +163,6 @@ class FilteredList(Vertical, Generic[R]):
     def say(self) -> None:
         """Say how many are left, and more of the one under the cursor."""
         table, current = self.table, self.table.current
-        words = self._words(current) if current is not None and not self.is_typing else ""
+        words = visible(self._words(current)) if current is not None and not self.is_typing else ""
         count = f"{len(table.rows):,} of {counted(len(self._rows), 'row')}" if self._filter else ""
         self.query_one(FilterBar).show(Text("  ".join(filter(None, (count, words)))))

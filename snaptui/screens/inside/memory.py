@@ -19,6 +19,7 @@ from snaptui.screens.goto import GotoScreen
 from snaptui.screens.inside.copying import copy, copy_as
 from snaptui.screens.inside.finding import Searching
 from snaptui.screens.inside.hexpane import HexPane
+from snaptui.screens.inside.hits import HitsScreen
 
 
 class MemoryPane(HexPane):
@@ -38,6 +39,7 @@ class MemoryPane(HexPane):
         Binding(
             "N", "next(False)", "Previous", show=False, id="memory.previous", tooltip="To the hit before"
         ),
+        Binding("f", "hits", "Hits", show=False, id="memory.hits", tooltip="The list of what was found"),
         Binding("m", "mark", "Mark", id="memory.mark", tooltip="Mark this address, or take its mark away"),
         Binding("apostrophe", "marks", "Marks", show=False, id="memory.marks", tooltip="Go to a mark"),
         Binding(
@@ -182,6 +184,15 @@ class MemoryPane(HexPane):
             self.action_find()
         else:
             bar.step(self.view.cursor, forward=forward)
+
+    def action_hits(self) -> None:
+        """The list of what was found so far."""
+        finder = self.query_one(Searching).finder
+        if finder is None or not finder.count:
+            self.app.notify("Nothing is found yet: / finds", timeout=2.5, markup=False)
+            return
+        hits = [finder.hit(index) for index in range(finder.count)]
+        self.app.push_screen(HitsScreen(self.space, hits, self.addresses, self.view.cursor), self._go)
 
     def on_searching_found(self, event: Searching.Found) -> None:
         """Go to the hit."""

@@ -146,8 +146,7 @@ class SegmentsPane(Vertical):
         text.append("\n").append(_LEGEND, style="dim")
         self.query_one("#segment-detail", Static).update(text, layout=False)
 
-    def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
+    def on_filtered_list_chosen(self, event: FilteredList.Chosen) -> None:
         """Show it in the memory."""
         event.stop()
-        if isinstance(event.table.current, Block):
-            self.post_message(GoTo(event.table.current.start))
+        self.post_message(GoTo(event.row.start))

@@ -14,7 +14,6 @@ from snaptui.screens.inside.lists import FilteredList
 from snaptui.screens.inside.requests import GoTo
 from snaptui.widgets.columns import Column
 from snaptui.widgets.filter_bar import FilterBar
-from snaptui.widgets.row_table import RowTable
 from snaptui.widgets.units import counted
 
 _POLL: Final = 0.25  # seconds between two looks at what was found
@@ -29,7 +28,7 @@ class StringsPane(FilteredList[FoundText]):
         "Texts in the memory, like strings(1): those of six characters and more. The filter searches all of "
         "the memory for what is typed, and shows the texts that it is in. Enter shows one in the memory."
     )
-    SHELL: ClassVar[tuple[str, ...]] = ("snaptui cat FILE PID mem | strings",)
+    SHELL: ClassVar[tuple[str, ...]] = ("snaptui core FILE PID", "strings core.PID")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "length", "Length", id="strings.length", tooltip="Only texts of that many characters"),
         Binding(
@@ -60,7 +59,7 @@ class StringsPane(FilteredList[FoundText]):
         self._said = (-1, False)
 
     def _place(self, found: FoundText) -> str:
-        return self._opened.memory.describe(found.address)
+        return self._opened.memory.describe(found.address, brief=True)
 
     def on_mount(self) -> None:
         """Look at what was found four times a second."""
@@ -138,8 +137,6 @@ class StringsPane(FilteredList[FoundText]):
         self._is_wide = not self._is_wide
         self._start()
 
-    def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
+    def chosen(self, row: FoundText) -> None:
         """Show it in the memory."""
-        event.stop()
-        if isinstance(event.table.current, FoundText):
-            self.post_message(GoTo(event.table.current.address))
+        self.post_message(GoTo(row.address))

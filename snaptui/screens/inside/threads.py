@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
@@ -67,6 +68,9 @@ class ThreadsPane(Container):
         "stack, and its registers. Enter on a register shows where it points to. In the memory, goto knows "
         "registers by name: those of the thread chosen here."
     )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Show", id="threads.show", tooltip="Its registers; where one points"),
+    ]
     SHELL: ClassVar[tuple[str, ...]] = ("snaptui regs FILE PID --all",)
 
     def __init__(self, opened: Opened) -> None:
@@ -128,16 +132,21 @@ class ThreadsPane(Container):
     def _row(self, name: str, value: int, digits: int) -> RegisterRow:
         place = self._opened.describe(value)
         text = self._opened.text_at(value) if place else ""
-        said = "  ".join(filter(None, (place or (str(value) if value else ""), f'"{text}"' if text else "")))
+        signed = value - (1 << 4 * digits) if value >> (4 * digits - 1) else value
+        said = "  ".join(filter(None, (place or str(signed or ""), f'"{text}"' if text else "")))
         return RegisterRow(name, value, f"{value:0{digits}x}  {said}".rstrip())
 
     def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
-        """From a thread to its registers, from a register to where it points."""
+        """A double click is Enter."""
         event.stop()
-        chosen = event.table.current
-        if isinstance(chosen, SavedThread):
-            self.query_one("#thread-registers", RowTable).focus()
-        elif isinstance(chosen, RegisterRow) and chosen.value is not None:
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """From a thread to its registers, from a register to where it points."""
+        registers: RowTable[RegisterRow] = self.query_one("#thread-registers", RowTable)
+        if not registers.has_focus:
+            self.screen.set_focus(registers)
+        elif (chosen := registers.current) is not None and chosen.value is not None:
             if self._opened.memory.is_mapped(chosen.value):
                 self.post_message(GoTo(chosen.value))
             else:

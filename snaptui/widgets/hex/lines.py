@@ -67,7 +67,7 @@ class LineMap:
         self._kinds = bytearray()
         self._first_lines = array("Q")
         self._starts = array("Q")
-        self._ends = array("Q")
+        self._lasts = array("Q")
         self.height = 0
         for block in blocks:
             self._add(_HEADER, block.start, block.end, 1)
@@ -81,13 +81,13 @@ class LineMap:
         self._kinds.append(kind)
         self._first_lines.append(self.height)
         self._starts.append(start)
-        self._ends.append(end)
+        self._lasts.append(end - 1)  # the end may be 2^64
         self.height += count
 
     def line(self, number: int) -> Line:
         """The line with that number, 0 to `height` - 1."""
         index = bisect.bisect_right(self._first_lines, number) - 1
-        start, end = self._starts[index], self._ends[index]
+        start, end = self._starts[index], self._lasts[index] + 1
         if self._kinds[index] == _ROWS:
             floor = (start // self.row + number - self._first_lines[index]) * self.row
             start, end = max(start, floor), min(end, floor + self.row)
@@ -101,7 +101,7 @@ class LineMap:
         first = self._first_lines[index]
         if self._kinds[index] != _ROWS:
             return first
-        address = min(address, self._ends[index] - 1)
+        address = min(address, self._lasts[index])
         return first + address // self.row - self._starts[index] // self.row
 
     def down(self, address: int, count: int) -> int:

@@ -1,0 +1,182 @@
+"""How quick the app is in a real terminal: first paint, and from a key to the screen under load.
+
+    python benchmarks/app.py [--processes N] [--capture MIB]
+
+Starts N processes that sleep, and a program of MIB of memory, which is saved while keys are pressed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_KEYS: Final = 40
+_PATIENCE: Final = 60.0
+
+_MANY: Final = """
+import ctypes, os, signal, sys
+prctl = ctypes.CDLL(None).prctl
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: all end with their parent
+        signal.pause()
+print("ready", flush=True)
+signal.pause()
+"""
+_LARGE: Final = """
+import os, signal, sys
+size = int(sys.argv[1]) << 20
+memory = bytearray(os.urandom(1 << 20)) * (size >> 20)
+for at in range(0, size, 4096): memory[at:at + 8] = at.to_bytes(8, "little")
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+class App:
+    """The app in a pseudo-terminal of 80x24."""
+
+    def __init__(self, directory: str) -> None:
+        self.began = time.perf_counter()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
+            places = dict.fromkeys(names, directory)
+            os.environ.update(places, COLORTERM="truecolor", TERM="xterm-256color", COLUMNS="", LINES="")
+            os.execv(sys.executable, [sys.executable, "-m", "snaptui"])
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def wait_for(self, *words: bytes) -> float:
+        """The time at which one of the words had been painted."""
+        painted = b""
+        deadline = time.perf_counter() + _PATIENCE
+        while time.perf_counter() < deadline:
+            if select.select([self._fd], [], [], 0.5)[0]:
+                painted = painted[-4096:] + os.read(self._fd, 1 << 16)
+                if any(word in painted for word in words):
+                    return time.perf_counter()
+        raise SystemExit(f"{words} did not appear; last painted: {painted[-2000:]!r}")
+
+    def press(self, keys: bytes) -> float:
+        """Send keys; returns when."""
+        now = time.perf_counter()
+        os.write(self._fd, keys)
+        return now
+
+    def settle(self, seconds: float) -> None:
+        """Read what is painted for a while."""
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            if select.select([self._fd], [], [], left)[0]:
+                os.read(self._fd, 1 << 16)
+
+    def memory(self) -> float:
+        """MiB of memory that it had at most."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def end(self) -> None:
+        """End it, and wait."""
+        os.kill(self.pid, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            while os.read(self._fd, 1 << 16):
+                pass
+        os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+
+@contextlib.contextmanager
+def running(code: str, argument: int) -> Iterator[int]:
+    """A program of ours, when it is ready."""
+    with subprocess.Popen([sys.executable, "-c", code, str(argument)], stdout=subprocess.PIPE) as popen:
+        try:
+            assert popen.stdout is not None
+            assert popen.stdout.readline() == b"ready\n"
+            yield popen.pid
+        finally:
+            popen.kill()
+
+
+def key_to_screen(app: App) -> list[float]:
+    """Milliseconds from the key `a` (mine, all) to the changed line below the list."""
+    times = []
+    for number in range(_KEYS):
+        sent = app.press(b"a")
+        painted = app.wait_for(b"all users" if number % 2 == 0 else b"mine")
+        times.append((painted - sent) * 1000)
+        app.settle(0.04)  # 25 keys a second
+    return times
+
+
+def show(what: str, times: list[float], limit: float) -> None:
+    """Print the median, the 95th percentile and the worst."""
+    ordered = sorted(times)
+    p95 = ordered[int(len(ordered) * 0.95)]
+    middle = statistics.median(ordered)
+    worst = ordered[-1]
+    print(
+        f"{what:40} median {middle:4.0f} ms  p95 {p95:4.0f} ms  worst {worst:4.0f} ms  (at most {limit:.0f})"
+    )
+
+
+def first_paint(directory: str) -> list[float]:
+    """Milliseconds from the command to the list of processes on the screen."""
+    times = []
+    for _ in range(5):
+        app = App(directory)
+        times.append((app.wait_for(b" processes") - app.began) * 1000)
+        app.end()
+    return times
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--processes", type=int, default=5000)
+    parser.add_argument("--capture", metavar="MIB", type=int, default=2048)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="snaptui-") as directory:
+        show("first paint", first_paint(directory), 600)
+        with running(_MANY, arguments.processes):
+            app = App(directory)
+            app.wait_for(b"COMMAND")
+            app.settle(3)
+            show(f"key to screen, {arguments.processes} processes", key_to_screen(app), 50)
+            print(f"{'memory of the app':40} {app.memory():.0f} MiB")
+            app.end()
+        with running(_LARGE, arguments.capture) as pid:
+            app = App(directory)
+            app.wait_for(b"COMMAND")
+            app.press(f"/pid:{pid}\r".encode())
+            app.wait_for(b"1 of")
+            app.settle(0.5)
+            app.press(b"s")
+            app.wait_for(b"Save as")
+            app.settle(0.3)
+            app.press(b"\r")
+            app.wait_for(b"goes on")
+            app.press(b"b")
+            app.settle(0.2)
+            show(f"key to screen, capture of {arguments.capture} MiB", key_to_screen(app), 50)
+            app.end()
+
+
+if __name__ == "__main__":
+    main()
