@@ -1,8 +1,9 @@
 """How quick the app is in a real terminal: first paint, and from a key to the screen under load.
 
-    python benchmarks/app.py [--processes N] [--capture MIB]
+    python benchmarks/app.py [--processes N] [--capture MIB] [--open MIB]
 
-Starts N processes that sleep, and a program of MIB of memory, which is saved while keys are pressed.
+Starts N processes that sleep, and a program of MIB of memory, which is saved while keys are pressed. The
+snapshot that is opened is made up, of MIB without two equal pages, in a temporary directory.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import pty
+import re
 import select
 import signal
 import statistics
@@ -25,8 +28,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from hexview import make
+
 _KEYS: Final = 40
+_MAPPINGS: Final = 1000
 _PATIENCE: Final = 60.0
+
+_CODES: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_ROW: Final = re.compile(rb"[0-9a-f]{12} (?:[0-9a-f]{2} +){16}")
 
 _MANY: Final = """
 import ctypes, os, signal, sys
@@ -51,14 +60,14 @@ signal.pause()
 class App:
     """The app in a pseudo-terminal of 80x24."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *files: str) -> None:
         self.began = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
             places = dict.fromkeys(names, directory)
             os.environ.update(places, COLORTERM="truecolor", TERM="xterm-256color", COLUMNS="", LINES="")
-            os.execv(sys.executable, [sys.executable, "-m", "snaptui"])
+            os.execv(sys.executable, [sys.executable, "-m", "snaptui", *files])
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
     def wait_for(self, *words: bytes) -> float:
@@ -77,6 +86,17 @@ class App:
         now = time.perf_counter()
         os.write(self._fd, keys)
         return now
+
+    def wait_for_rows(self) -> float:
+        """The time at which lines of bytes had been painted."""
+        painted = b""
+        deadline = time.perf_counter() + _PATIENCE
+        while time.perf_counter() < deadline:
+            if select.select([self._fd], [], [], 0.5)[0]:
+                painted += os.read(self._fd, 1 << 16)
+                if _ROW.search(_CODES.sub(b"", painted)):
+                    return time.perf_counter()
+        raise SystemExit(f"no bytes; last painted: {painted[-2000:]!r}")
 
     def settle(self, seconds: float) -> None:
         """Read what is painted for a while."""
@@ -123,6 +143,19 @@ def key_to_screen(app: App) -> list[float]:
     return times
 
 
+def page_down_to_screen(app: App) -> list[float]:
+    """Milliseconds from the key to the next page of bytes, in several mappings."""
+    times = []
+    for number in range(_KEYS):
+        if number % 4 == 0:
+            app.press(b"]")  # to the next mapping
+            app.settle(0.5)
+        sent = app.press(b"\x1b[6~")
+        times.append((app.wait_for_rows() - sent) * 1000)
+        app.settle(0.2)  # until the line below and the inspector say what the cursor is on
+    return times
+
+
 def show(what: str, times: list[float], limit: float) -> None:
     """Print the median, the 95th percentile and the worst."""
     ordered = sorted(times)
@@ -144,6 +177,22 @@ def first_paint(directory: str) -> list[float]:
     return times
 
 
+def look_inside(directory: str, mebibytes: int) -> None:
+    """Measure the app with a snapshot open."""
+    path = Path(directory) / "made-up.snap"
+    # In a child, for its memory.
+    child = multiprocessing.get_context("spawn").Process(target=make, args=(path, mebibytes << 20, _MAPPINGS))
+    child.start()
+    child.join()
+    app = App(directory, str(path))
+    opened = app.wait_for_rows() - app.began
+    app.settle(1)
+    print(f"{f'open a snapshot of {mebibytes} MiB, from the command':40} {opened:.1f} s")
+    show("page down to screen, in it", page_down_to_screen(app), 50)
+    print(f"{'memory of the app':40} {app.memory():.0f} MiB (at most 200)")
+    app.end()
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(
@@ -151,6 +200,7 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, default=5000)
     parser.add_argument("--capture", metavar="MIB", type=int, default=2048)
+    parser.add_argument("--open", metavar="MIB", type=int, default=10_240, help="0: leave that out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="snaptui-") as directory:
         show("first paint", first_paint(directory), 600)
@@ -176,6 +226,8 @@ def main() -> None:
             app.settle(0.2)
             show(f"key to screen, capture of {arguments.capture} MiB", key_to_screen(app), 50)
             app.end()
+        if arguments.open:
+            look_inside(directory, arguments.open)
 
 
 if __name__ == "__main__":

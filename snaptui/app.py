@@ -48,7 +48,9 @@ class SnaptuiApp(Desk):
         Binding(
             "question_mark,f1", "help", "Help", key_display="?", id="app.help", tooltip="What the keys do"
         ),
-        Binding("q,f10,ctrl+q", "quit", "Quit", key_display="q", id="app.quit", tooltip="End the app"),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="End the app"),
+        # Of their own: where a screen has another use for q, the footer shall not say Quit.
+        Binding("f10,ctrl+q", "quit", "Quit", show=False, id="app.quit.anywhere", tooltip="End the app"),
         Binding("ctrl+t", "change_theme", "Theme", show=False, id="app.theme", tooltip="Choose the colours"),
     ]
 
