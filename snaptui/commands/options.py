@@ -24,6 +24,14 @@ def _saved_process() -> argparse.ArgumentParser:
     return parser
 
 
+def _any_process() -> argparse.ArgumentParser:
+    parser = _parent()
+    parser.add_argument(
+        "pid", metavar="PID", type=pid, nargs="?", help="the saved process's id; all of the file without it"
+    )
+    return parser
+
+
 def _json_output() -> argparse.ArgumentParser:
     parser = _parent()
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -60,5 +68,6 @@ _SHTAB_FILE: Final = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "
 
 SNAPSHOT_FILE: Final = _snapshot_file()
 SAVED_PROCESS: Final = _saved_process()
+ANY_PROCESS: Final = _any_process()
 JSON_OUTPUT: Final = _json_output()
 PROGRESS: Final = _progress()

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from snaptui.commands.options import JSON_OUTPUT, SAVED_PROCESS, SNAPSHOT_FILE, pid
 from snaptui.commands.output import Column, print_json, print_table
 from snaptui.engine.errors import NotCaptured
+from snaptui.engine.inspect.addresses import AddressMap
 from snaptui.engine.inspect.hexdump import HexDump
 from snaptui.engine.inspect.registers import layout_of
+from snaptui.engine.inspect.symbols import Symbols
 from snaptui.engine.snapfile import LinuxRecord, Process, open_snapshot
 from snaptui.explain import EXIT_MISSING, visible
 
@@ -34,12 +37,13 @@ class ThreadRegisters:
     registers: dict[str, int]
     missing: str
 
-    def as_json(self) -> dict[str, Any]:
-        """The thread as a JSON object."""
+    def as_json(self, places: Mapping[int, str]) -> dict[str, Any]:
+        """The thread as a JSON object; `places` say what is at an address."""
         record: dict[str, Any] = {"tid": self.tid, "name": self.name, "arch": self.arch}
         if self.missing:
             return record | {"missing": self.missing}
-        return record | {"registers": self.registers, "raw": self.data.hex()}
+        points_to = {name: places[value] for name, value in self.registers.items() if places.get(value)}
+        return record | {"registers": self.registers, "points_to": points_to, "raw": self.data.hex()}
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +58,15 @@ def run(arguments: argparse.Namespace) -> int:
     with open_snapshot(arguments.file) as snapshot:
         process = snapshot.process(arguments.pid)
         threads = [_read(process, tid) for tid in _chosen(process, arguments)]
+        values = {value for thread in threads for value in thread.registers.values()}
+        places = _places(process, values) if values else {}
     missing = [thread for thread in threads if thread.missing]
     if missing and not arguments.all_threads:
         raise NotCaptured(missing[0].missing)
     if arguments.json:
-        print_json({"pid": arguments.pid, "threads": [thread.as_json() for thread in threads]})
+        print_json({"pid": arguments.pid, "threads": [thread.as_json(places) for thread in threads]})
     else:
-        _print(threads)
+        _print(threads, places)
     for thread in missing:
         print(f"{NAME}: {visible(thread.missing)}", file=sys.stderr)
     return EXIT_MISSING if missing else 0
@@ -106,6 +112,13 @@ def _read_linux(linux: LinuxRecord, tid: int) -> bytes:
     return data
 
 
+def _places(process: Process, values: Iterable[int]) -> dict[int, str]:
+    """What is at an address: `main+0x12`, `[heap]+0x40`; empty where nothing is mapped."""
+    addresses = AddressMap(process.areas())
+    symbols = Symbols(process, addresses)
+    return {value: symbols.near(value) or addresses.describe(value) for value in values}
+
+
 def _name(linux: LinuxRecord, tid: int) -> str:
     try:
         return linux.read(f"task/{tid}/comm").decode("utf-8", "replace").rstrip("\n")
@@ -113,17 +126,19 @@ def _name(linux: LinuxRecord, tid: int) -> str:
         return ""
 
 
-def _print(threads: list[ThreadRegisters]) -> None:
+def _print(threads: list[ThreadRegisters], places: Mapping[int, str]) -> None:
     for number, thread in enumerate(thread for thread in threads if not thread.missing):
         if number:
             print()
         if len(threads) > 1:
             print(f"thread {thread.tid} {visible(thread.name)}".rstrip())
         if thread.registers:
-            columns = (Column("REGISTER"), Column("HEX", "right"), Column("DECIMAL", "right"))
-            print_table(
-                columns, [[name, f"{value:#x}", str(value)] for name, value in thread.registers.items()]
+            columns = (
+                *(Column("REGISTER"), Column("HEX", "right"), Column("DECIMAL", "right")),
+                Column("POINTS TO"),
             )
+            rows = thread.registers.items()
+            print_table(columns, [[name, f"{value:#x}", str(value), places[value]] for name, value in rows])
         else:
             dump = HexDump(0)
             for row in (*dump.feed(thread.data), *dump.finish()):

@@ -88,7 +88,7 @@ def test_without_arguments_the_commands_are_listed_and_it_is_a_usage_error() -> 
         ["regs", "x.snap", "not-a-pid"],
         ["regs", "x.snap", "0"],
         ["regs", "x.snap", "١"],
-        ["hexdump", "x.snap", "1", "xyz"],
+        ["hexdump", "x.snap", "1", "12xyz"],
         ["hexdump", "x.snap", "1", "10+-5"],
         ["hexdump", "x.snap", "1", "10+0"],
         ["hexdump", "x.snap", "1", "1_0"],

@@ -6,7 +6,7 @@ ASCII. Rows that repeat the one before are one `*`. The last line is the address
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 ROW: Final = 16
@@ -28,7 +28,11 @@ class HexDump:
     The rows start at the first address, whatever it is: they are not aligned to 16, as with `hexdump -s`.
     """
 
-    def __init__(self, address: int, *, squeeze: bool = True) -> None:
+    def __init__(
+        self, address: int, *, squeeze: bool = True, labels: Mapping[int, Sequence[str]] | None = None
+    ) -> None:
+        """`labels` are lines that come before the rows of these addresses, which are always shown."""
+        self._labels = labels or {}
         self._address = address
         self._squeeze = squeeze
         self._previous = b""
@@ -41,7 +45,7 @@ class HexDump:
         whole = len(data) - len(data) % ROW
         self._rest = data[whole:]
         # A long run of what is being repeated (untouched memory, say) needs no look at each row.
-        if self._repeating and data[:whole] == self._previous * (whole // ROW):
+        if self._repeating and not self._labels and data[:whole] == self._previous * (whole // ROW):
             self._address += whole
             return
         for at in range(0, whole, ROW):
@@ -57,7 +61,9 @@ class HexDump:
 
     def _next(self, data: bytes) -> Iterator[str]:
         # A short last row never equals the one before.
-        if self._squeeze and data == self._previous:
+        labels = self._labels.get(self._address, ())
+        yield from labels
+        if self._squeeze and data == self._previous and not labels:
             if not self._repeating:
                 self._repeating = True
                 yield "*"

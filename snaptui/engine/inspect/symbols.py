@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from snaptui.engine.errors import SnapError
 from snaptui.engine.inspect.addresses import AddressMap
+from snaptui.engine.inspect.demangle import demangle
 from snaptui.engine.snapfile import Process, TextFile
 from snaptui.engine.snapfile.mappings import Mapping, parse_maps
 
@@ -62,7 +63,15 @@ class _Table:
         offset = address - int(self.addresses[index])
         if offset >= (int(self.sizes[index]) or _SIZELESS):
             return ""
-        return f"{self.name(index)}+{offset:#x}" if offset else self.name(index)
+        name = demangle(self.name(index))
+        return f"{name}+{offset:#x}" if offset else name
+
+    def between(self, start: int, end: int) -> Iterator[tuple[int, str]]:
+        """The symbols that begin in a range; of several at one place the largest."""
+        first, last = np.searchsorted(self.addresses, np.array([start, end], np.uint64))
+        for index in range(int(first), int(last)):
+            if index + 1 == last or self.addresses[index + 1] != self.addresses[index]:
+                yield int(self.addresses[index]), self.name(index)
 
     def address_of(self, name: str) -> int | None:
         wanted = name.encode("utf-8", "surrogateescape") + b"\0"
@@ -98,6 +107,20 @@ class Symbols:
         if block is None or block.name not in self._files:
             return ""
         return self._table(block.name).near(address)
+
+    def between(self, start: int, end: int) -> Iterator[tuple[int, str]]:
+        """The symbols that begin at `start` or behind it, before `end`: address and demangled name."""
+        at = start
+        while at < end:
+            block = self._addresses.block_at(at)
+            if block is None:
+                at += _PAGE - at % _PAGE
+                continue
+            stop = min(end, block.end)
+            if block.name in self._files:
+                for address, name in self._table(block.name).between(at, stop):
+                    yield address, demangle(name)
+            at = stop
 
     def address_of(self, name: str) -> int | None:
         """Where the symbol of that name is: in the executable, else in the libraries in their order."""
