@@ -107,6 +107,7 @@ class SnaptuiApp(Desk):
         self._answer(self._look_inside(event.path, event.pid))
 
     async def _look_inside(self, path: str, pid: int | None) -> None:
+        from snaptui.children.answers import Answers
         from snaptui.flows.library import open_file
         from snaptui.screens.snapshot import SnapshotScreen
 
@@ -114,7 +115,7 @@ class SnaptuiApp(Desk):
         if snapshot is None:
             return
         try:
-            await self.push_screen_wait(SnapshotScreen(snapshot, pid))
+            await self.push_screen_wait(SnapshotScreen(snapshot, pid, Answers(self.sources.command)))
         finally:
             snapshot.close()
 

@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("umount", "end snapfs servers, and unmount what they had mounted"),
     Command("psu", "list the processes of this machine"),
     Command("info", "say what is in a snapshot"),
+    Command("why", "say why saved processes hang: deadlocks, and what each thread waits for"),
     Command("stack", "show where every thread of a saved process was, function by function"),
     Command("segments", "list the memory of a saved process"),
     Command("hexdump", "show the memory of a saved process in hexadecimal"),

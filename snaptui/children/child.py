@@ -97,12 +97,7 @@ class Child:
         """Why it failed and what helps, as far as it said so."""
         if self.report.error:
             return self.report.error, self.report.help
-        # `snaptui verify: message`, and a second line, indented, that says what helps.
-        lines = [line for line in self.report.text if line.strip()]
-        at = max((number for number, line in enumerate(lines) if not line.startswith(" ")), default=None)
-        if at is None:
-            return f"it ended with status {self._popen.returncode}", ""
-        return lines[at].partition(": ")[2] or lines[at], " ".join(line.strip() for line in lines[at + 1 :])
+        return failure_in(self.report.text, self._popen.returncode)
 
     def cancel(self) -> None:
         """Ask it to stop, as ^C does; the second time it is killed."""
@@ -120,6 +115,18 @@ class Child:
         with stream:
             for line in stream:
                 self.report.take(line.decode("utf-8", "replace"))
+
+
+def failure_in(said: Sequence[str], status: int) -> tuple[str, str]:
+    """Why a command failed and what helps, from the lines that it wrote.
+
+    `snaptui verify: message`, and a second line, indented, that says what helps.
+    """
+    lines = [line for line in said if line.strip()]
+    at = max((number for number, line in enumerate(lines) if not line.startswith(" ")), default=None)
+    if at is None:
+        return f"it ended with status {status}", ""
+    return lines[at].partition(": ")[2] or lines[at], " ".join(line.strip() for line in lines[at + 1 :])
 
 
 def start(argv: Sequence[str]) -> Child:

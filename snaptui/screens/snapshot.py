@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 from typing import ClassVar, Final
 
@@ -13,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static, Tab, Tabs
 
+from snaptui.children.answers import Answers
 from snaptui.engine.errors import SnapError
 from snaptui.engine.inspect.opened import Opened
 from snaptui.engine.snapfile import Snapshot
@@ -20,10 +22,12 @@ from snaptui.explain import explain, visible
 from snaptui.screens.choose import Choose
 from snaptui.screens.inside.files import FilesPane
 from snaptui.screens.inside.memory import MemoryPane
-from snaptui.screens.inside.requests import ChooseThread, GoTo
+from snaptui.screens.inside.requests import ChooseThread, GoTo, ShowStack, ShowThread
 from snaptui.screens.inside.segments import SegmentsPane
+from snaptui.screens.inside.stacks import StacksPane
 from snaptui.screens.inside.strings import StringsPane
 from snaptui.screens.inside.threads import ThreadsPane
+from snaptui.screens.inside.why import WhyPane
 from snaptui.screens.messages import OpenMount, RunDebugger
 
 TABS: Final = (
@@ -32,6 +36,8 @@ TABS: Final = (
     ("threads", "Threads", "#saved-threads"),
     ("files", "Files", "#file-names"),
     ("strings", "Strings", "#found-texts"),
+    ("stacks", "Stacks", "#stack-groups"),
+    ("why", "Why", "#waits"),
 )
 """Name, title, and what has the focus."""
 
@@ -41,7 +47,7 @@ _THRESHOLD: Final = 20_000
 
 
 class _TabBar(Tabs, can_focus=False):
-    """Tabs that never have the focus: keys are for what is below, and 1 to 5 change the tab."""
+    """Tabs that never have the focus: keys are for what is below, and digits change the tab."""
 
 
 class SnapshotScreen(Screen[None]):
@@ -50,13 +56,14 @@ class SnapshotScreen(Screen[None]):
     DEFAULT_CSS = """
     SnapshotScreen {
         & > #inside-line { height: 1; background: $panel; }
-        & #inside-tabs { width: 54; height: 1; }
+        & #inside-tabs { width: 63; height: 1; }
+        & #inside-tabs Tab { padding: 0; margin: 0 1 0 0; }
         & #inside-tabs Underline { display: none; }
         & #inside-tabs Tab.-active { text-style: bold reverse; color: $text-accent; }
         & #inside-title {
-            width: 1fr; padding: 0 1; text-align: right; text-wrap: nowrap; text-overflow: ellipsis;
+            width: 1fr; padding: 0 0 0 1; text-align: right; text-wrap: nowrap; text-overflow: ellipsis;
         }
-        & ContentSwitcher { height: 1fr; }
+        & #panes { height: 1fr; }
         & Footer { height: 1; }
     }
     """
@@ -99,10 +106,11 @@ class SnapshotScreen(Screen[None]):
         Binding("escape,q", "leave", "Leave", id="snapshot.leave", tooltip="Back to where it was opened"),
     ]
 
-    def __init__(self, snapshot: Snapshot, pid: int | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, pid: int | None = None, answers: Answers | None = None) -> None:
         """Shows the process `pid`, or the first one. The caller closes the snapshot after the screen."""
         super().__init__()
         self._snapshot = snapshot
+        self._answers = answers or Answers()
         self._thresholds: tuple[int, ...] = ()
         self._pid = pid if pid in snapshot.processes else next(iter(snapshot.processes), 0)
 
@@ -127,7 +135,7 @@ class SnapshotScreen(Screen[None]):
             return
         process = self._snapshot.process(self._pid)
         others = f" of {len(self._snapshot.processes)}" if len(self._snapshot.processes) > 1 else ""
-        title = f"{process.name} ({process.pid}){others} {process.state}"
+        title = f"{process.name} ({process.pid}){others}"
         self.query_one("#inside-title", Static).update(Text(visible(title)))
         note = Static("Opening...", markup=False)
         await body.mount(note)
@@ -146,7 +154,10 @@ class SnapshotScreen(Screen[None]):
                 ThreadsPane(opened),
                 FilesPane(opened),
                 StringsPane(opened),
+                StacksPane(opened, functools.partial(self._answers.stacks, self._snapshot.path, process.pid)),
+                WhyPane(functools.partial(self._answers.why, self._snapshot.path)),
                 initial="memory-pane",
+                id="panes",
             )
         )
         self.action_tab("memory")
@@ -178,7 +189,7 @@ class SnapshotScreen(Screen[None]):
 
     def action_tab(self, name: str) -> None:
         """To another tab; keys go there."""
-        for switcher in self.query(ContentSwitcher):
+        for switcher in self.query("#panes").results(ContentSwitcher):
             self.query_one(Tabs).active = f"tab-{name}"
             switcher.current = f"{name}-pane"
             self._focus(name)
@@ -187,7 +198,7 @@ class SnapshotScreen(Screen[None]):
         """A click on a tab. (Told of keys too, and late: then another one may be active by now.)"""
         name = (event.tab.id or "").removeprefix("tab-")
         if event.tab.id == self.query_one(Tabs).active and any(
-            switcher.current != f"{name}-pane" for switcher in self.query(ContentSwitcher)
+            switcher.current != f"{name}-pane" for switcher in self.query("#panes").results(ContentSwitcher)
         ):
             self.action_tab(name)
 
@@ -213,6 +224,20 @@ class SnapshotScreen(Screen[None]):
         """Registers have other values."""
         if (memory := self._memory) is not None:
             memory.show_registers(event.registers)
+
+    def on_show_thread(self, event: ShowThread) -> None:
+        """Show a thread's registers."""
+        self.action_tab("threads")
+        for pane in self.query(ThreadsPane):
+            pane.show_thread(event.tid)
+
+    async def on_show_stack(self, event: ShowStack) -> None:
+        """Show a thread's stack, of another process too."""
+        if event.pid != self._pid:
+            await self._chosen(str(event.pid))
+        self.action_tab("stacks")
+        for pane in self.query(StacksPane):
+            pane.show_thread(event.tid)
 
     # What keys ask for.
 

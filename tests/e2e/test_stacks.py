@@ -222,7 +222,8 @@ def test_symbols_name_places_in_memory_and_registers(tmp_path: Path) -> None:
     assert plain_rows.splitlines() == first[1:]
     two = snaptui_command("hexdump", path, pid, f"{min(at['handles'], at['descends']):x}+4K", "--labels")
     assert f"{at['handles']:08x} <handles>:\n" in two.expect(0).out.decode()
-    registers = json.loads(snaptui_command("regs", path, pid, "--thread", interrupted, "--json").expect(0).out)
+    said = snaptui_command("regs", path, pid, "--thread", interrupted, "--json").expect(0).out
+    registers = json.loads(said)
     assert registers["threads"][0]["points_to"]["rip"].startswith(("pause", "__libc_pause", "__pause"))
     lost = snaptui_command("hexdump", path, pid, "no_such_symbol").expect(2)
     assert "nothing here is called 'no_such_symbol'" in lost.err

@@ -77,7 +77,7 @@ async def test_every_tab_shows_its_contents_and_enter_leads_to_the_memory(
         await until(pilot, lambda: app.view.cursor == HEAP)
         assert app.screen.query_one(ContentSwitcher).current == "memory-pane"
         await pilot.press("4")
-        await until_shown(pilot, "linux/cmdline", "Read")
+        await until_shown(pilot, "linux/cmdline", "glenda")
         await pilot.press("5")
         await until_shown(pilot, "hello [/] from heap", f"{HEAP + 0x20:x}")
         await pilot.press("enter")

@@ -94,6 +94,13 @@ def capture(
     return job.run(pids)
 
 
+_CLOCKS: Final = {
+    "realtime": time.CLOCK_REALTIME,
+    "monotonic": time.CLOCK_MONOTONIC,
+    "boottime": time.CLOCK_BOOTTIME,
+}
+
+
 @dataclass(slots=True)
 class _Notes:
     """Passes events on, and keeps the warnings for the snapshot itself."""
@@ -101,12 +108,16 @@ class _Notes:
     sink: Sink
     warnings: list[Warned] = field(default_factory=list)
     pause: float = 0.0
+    clocks: dict[str, float] = field(default_factory=dict)
+    """What the clocks showed when the processes had been stopped: threads wait for times by these."""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Warned):
             self.warnings.append(event)
         elif isinstance(event, Paused) and event.resumed:
             self.pause = event.seconds
+        elif isinstance(event, Paused):
+            self.clocks = {name: time.clock_gettime(clock) for name, clock in _CLOCKS.items()}
         self.sink(event)
 
     def missing(self) -> tuple[Warned, ...]:
@@ -232,6 +243,7 @@ class _Capture:
             "pid": taken.pid,
             "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "pause_seconds": round(self._notes.pause, 6),
+            "clocks": self._notes.clocks,
             "registers": {str(thread.tid): thread.why_not for thread in taken.threads},
             "missing": self._notes.about(taken.pid, missing=True),
             "warnings": self._notes.about(taken.pid, missing=False),

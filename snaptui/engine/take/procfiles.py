@@ -12,6 +12,7 @@ from typing import Final
 
 from snaptui.engine.errors import NoSuchProcess
 from snaptui.engine.snapfile.linux import Link
+from snaptui.engine.take.others import others_ends
 from snaptui.engine.take.procstat import open_directory, read_whole
 
 _STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
@@ -54,6 +55,7 @@ def process_files(pid: int) -> dict[str, bytes | Link]:
             for name, column in _INODE_COLUMN.items():
                 with contextlib.suppress(OSError):
                     files[name] = _own_sockets(name, column, sockets, directory)
+            files |= others_ends(files)
             for tid in _list("task", directory):
                 _read_into(files, directory, [f"task/{tid}/comm"])
             os.stat(

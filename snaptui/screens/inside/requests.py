@@ -21,3 +21,18 @@ class ChooseThread(Message):
 
     tid: int
     registers: Mapping[str, int]
+
+
+@dataclass
+class ShowThread(Message):
+    """Show this thread in the list of threads."""
+
+    tid: int
+
+
+@dataclass
+class ShowStack(Message):
+    """Show the stack of a thread, of this process or another one of the snapshot."""
+
+    pid: int
+    tid: int

@@ -93,6 +93,10 @@ class ThreadsPane(Container):
         """Beside each other, or one below the other."""
         self.set_class(event.size.width >= _WIDE, "-wide")
 
+    def show_thread(self, tid: int) -> None:
+        """Put the cursor on that thread."""
+        self._threads.go_to(tid)
+
     @property
     def _threads(self) -> RowTable[SavedThread]:
         table: RowTable[SavedThread] = self.query_one("#saved-threads", RowTable)

@@ -1,0 +1,230 @@
+"""What a descriptor is, and who holds its other end: proc_pid_fd(5), proc_pid_fdinfo(5), proc_net(5)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from snaptui.engine.errors import NotCaptured
+from snaptui.engine.inspect.waits.facts import Program
+from snaptui.engine.inspect.waits.finding import Target
+
+_INODE: Final = re.compile(r"^(pipe|socket):\[(\d+)\]$")
+_LINK_STATES: Final = {"0A": "listening", "02": "connecting", "08": "closed by its peer", "01": "connected"}
+"""Of net/tcp (net/tcp_states.h)."""
+_WATCHED: Final = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)
+_ACCESS: Final = 0o3  # O_ACCMODE: 0 reads, 1 writes, 2 does both
+
+Use = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """The other end of a pipe or socket."""
+
+    said: str
+    """Who has it, in words; empty where there is no other end."""
+    targets: tuple[Target, ...] = ()
+    outside: bool = False
+    """Whether it may be held outside of the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A line of net/tcp or net/unix."""
+
+    kind: str
+    local: str
+    remote: str
+    state: str
+    inode: str
+
+
+class Descriptors:
+    """The descriptors of all processes of a snapshot."""
+
+    def __init__(self, programs: Mapping[int, Program]) -> None:
+        self._programs = programs
+        self._links = {pid: dict(_links(program)) for pid, program in programs.items()}
+        self._sockets = {
+            socket.inode: socket for program in programs.values() for socket in _sockets(program)
+        }
+
+    def name(self, program: Program, number: int) -> str:
+        """`descriptor 3 (/tmp/x)`, with what a socket is connected to."""
+        link = self._links[program.pid].get(number, "")
+        inode = _INODE.match(link)
+        if inode and inode[1] == "socket" and (socket := self._sockets.get(inode[2])):
+            link = _socket_name(socket)
+        elif inode:
+            link = f"a {inode[1]}"
+        link = link.removeprefix("anon_inode:").strip("[]") if link.startswith("anon_inode:") else link
+        return f"descriptor {number} ({link})" if link else f"descriptor {number}"
+
+    def link(self, program: Program, number: int) -> str:
+        """What the descriptor's link in /proc says; empty if it is not there."""
+        return self._links[program.pid].get(number, "")
+
+    def is_terminal(self, program: Program, number: int) -> bool:
+        """Whether somebody may type into it."""
+        return self.link(program, number).startswith(("/dev/pts/", "/dev/tty", "/dev/console"))
+
+    def watched(self, program: Program, number: int) -> tuple[int, ...]:
+        """The descriptors that an epoll instance watches."""
+        return tuple(int(found) for found in _WATCHED.findall(program.text(f"fdinfo/{number}")))
+
+    def is_listening(self, program: Program, number: int) -> bool:
+        """Whether it is a socket that takes connections."""
+        inode = _INODE.match(self.link(program, number))
+        socket = self._sockets.get(inode[2]) if inode else None
+        return socket is not None and socket.state == "listening"
+
+    def other_end(self, program: Program, number: int, use: Use) -> Other:
+        """Who has to act when a thread waits to read from a descriptor, or to write to it."""
+        link = self.link(program, number)
+        inode = _INODE.match(link)
+        if inode is None:
+            return self._named_pipe(program, link, use) if link.startswith("/") else Other("", outside=True)
+        if inode[1] == "pipe":
+            return self._pipe_end(program, link, use)
+        return self._peer(program, inode[2])
+
+    def holders(self, link: str, access: tuple[int, ...]) -> Iterator[tuple[Program, int]]:
+        """The processes that have a file open for that: 0 to read, 1 to write, 2 for both."""
+        for pid, links in self._links.items():
+            for number, target in links.items():
+                if target == link and self._access(pid, number) in access:
+                    yield self._programs[pid], number
+
+    def _access(self, pid: int, number: int) -> int:
+        found = re.search(r"^flags:\s*([0-7]+)", self._programs[pid].text(f"fdinfo/{number}"), re.MULTILINE)
+        return int(found[1], 8) & _ACCESS if found else -1
+
+    def _pipe_end(self, program: Program, link: str, use: Use) -> Other:
+        wanted = (1, 2) if use == "read" else (0, 2)
+        verb = "write to" if use == "read" else "read from"
+        pids = dict.fromkeys(holder.pid for holder, _ in self.holders(link, wanted))
+        others = [self._programs[pid] for pid in pids if pid != program.pid]
+        targets = tuple(Target(other.pid, 0, "a pipe") for other in others)
+        if targets:
+            return Other(f"only {_names(others)} can {verb} it" + self._and_itself(program, pids), targets)
+        if program.pid in pids:
+            return Other(f"of the processes saved only this one can {verb} it itself", outside=True)
+        return Other(f"no process of the snapshot can {verb} it", outside=True)
+
+    def _and_itself(self, program: Program, pids: Mapping[int, None]) -> str:
+        return " and this process itself" if program.pid in pids else ""
+
+    def _named_pipe(self, program: Program, link: str, use: Use) -> Other:
+        wanted = (1, 2) if use == "read" else (0, 2)
+        others = {holder.pid: holder for holder, _ in self.holders(link, wanted) if holder.pid != program.pid}
+        if link.startswith("/dev/") or not others:
+            return Other("", outside=True)
+        targets = tuple(Target(pid, 0, link) for pid in others)
+        verb = "writing" if use == "read" else "reading"
+        return Other(f"{_names(list(others.values()))} has it open for {verb}", targets)
+
+    def _peer(self, program: Program, inode: str) -> Other:
+        socket = self._sockets.get(inode)
+        if socket is None:
+            return Other("its peer is not recorded", outside=True)
+        peers = [one for one in self._sockets.values() if _are_connected(socket, one)]
+        holders = {
+            pid: self._programs[pid]
+            for peer in peers
+            for pid, links in self._links.items()
+            if f"socket:[{peer.inode}]" in links.values() and pid != program.pid
+        }
+        if not holders and socket.remote:
+            # Connected, and not accepted yet: the one that listens has to.
+            listeners = {
+                one.inode
+                for one in self._sockets.values()
+                if one.state == "listening"
+                and _same_port(one.local, socket.remote)
+                and one.kind == socket.kind
+            }
+            holders = {
+                pid: self._programs[pid]
+                for pid, links in self._links.items()
+                if pid != program.pid and {f"socket:[{one}]" for one in listeners} & set(links.values())
+            }
+        targets = tuple(Target(pid, 0, _socket_name(socket)) for pid in holders)
+        if targets:
+            return Other(f"the other end is {_names(list(holders.values()))}", targets)
+        return Other("the other end is not in the snapshot" if socket.remote else "", outside=True)
+
+
+def _names(programs: list[Program]) -> str:
+    return " and ".join(f"process {program.pid} ({program.name})" for program in programs)
+
+
+def _links(program: Program) -> Iterator[tuple[int, str]]:
+    for name in program.linux.names():
+        if name.startswith("fd/") and name[3:].isdigit():
+            try:
+                yield int(name[3:]), program.linux.read(name).decode("utf-8", "backslashreplace")
+            except NotCaptured:
+                continue
+
+
+def _sockets(program: Program) -> Iterator[Socket]:
+    for kind in ("tcp", "tcp6", "udp", "udp6"):
+        for line in program.text(f"net/{kind}").splitlines()[1:]:
+            words = line.split()
+            if len(words) > 9:
+                state = _LINK_STATES.get(words[3], "") if kind.startswith("tcp") else ""
+                remote = _address(words[2])
+                yield Socket(kind[:3], _address(words[1]), remote, state, words[9])
+    peers = dict(line.split()[:2] for line in program.text("net/peers").splitlines() if len(line.split()) > 1)
+    for line in program.text("net/unix").splitlines()[1:]:
+        words = line.split(None, 7)
+        if len(words) > 6:
+            state = "listening" if int(words[3], 16) & 0x10000 else ""  # SO_ACCEPTCON
+            path = words[7] if len(words) > 7 else ""
+            yield Socket("unix", path or words[6], peers.get(words[6], ""), state, words[6])
+
+
+def _are_connected(one: Socket, other: Socket) -> bool:
+    if one.kind != other.kind or other.state == "listening" or one is other:
+        return False
+    if one.kind == "unix":
+        return one.remote == other.inode or other.remote == one.inode
+    return (
+        bool(one.remote)
+        and _plain(one.remote) == _plain(other.local)
+        and _plain(one.local) == _plain(other.remote)
+    )
+
+
+def _same_port(listening: str, remote: str) -> bool:
+    return listening.rpartition(":")[2] == remote.rpartition(":")[2]
+
+
+def _plain(address: str) -> str:
+    """An address without the prefix of IPv4 in IPv6."""
+    return address.replace("[::ffff:", "").replace("]", "") if address.startswith("[::ffff:") else address
+
+
+def _address(text: str) -> str:
+    """`0100007F:1F90` as `127.0.0.1:8080`; empty if it is nowhere."""
+    host, _, port = text.partition(":")
+    raw = b"".join(bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8))
+    if not any(raw) and port == "0000":
+        return ""
+    found = ipaddress.ip_address(raw)
+    return f"{f'[{found}]' if found.version == 6 else found}:{int(port, 16)}"
+
+
+def _socket_name(socket: Socket) -> str:
+    kind = {"tcp": "TCP", "udp": "UDP", "unix": "UNIX"}[socket.kind]
+    if socket.state == "listening":
+        return f"{kind} socket listening at {socket.local}"
+    if socket.kind == "unix":
+        return (
+            f"UNIX socket {socket.local}" if "/" in socket.local or "@" in socket.local else "a UNIX socket"
+        )
+    return f"{kind} {socket.local} to {socket.remote}" if socket.remote else f"{kind} socket {socket.local}"

@@ -1,0 +1,180 @@
+"""What a snapshot tells of its threads: the system call of each, its stack, and the memory they share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from snaptui.engine.errors import NotCaptured, SnapError
+from snaptui.engine.inspect.addresses import AddressMap
+from snaptui.engine.inspect.stacks import Frame, ThreadStack, read_stacks
+from snaptui.engine.inspect.symbols import Symbols
+from snaptui.engine.inspect.threads import SavedThread, saved_threads
+from snaptui.engine.progress import CancelToken
+from snaptui.engine.snapfile import LinuxRecord, Process
+
+_CALL: Final = re.compile(r"^syscall -?\d+ (\w+)\(([^)]*)\)", re.MULTILINE)
+_STACK: Final = re.compile(r"^\t([\w.]+)", re.MULTILINE)
+_CLOCKS: Final = {0: "realtime", 1: "monotonic", 7: "boottime"}  # linux/time.h
+_TEXT_MAX: Final = 4096  # PATH_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A system call and its arguments, as the registers held them."""
+
+    name: str
+    arguments: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread and what is known of it."""
+
+    process: Program
+    saved: SavedThread
+    stack: ThreadStack
+    call: Call | None
+    """None where it ran, or stood in the kernel outside of a call."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def tid(self) -> int:
+        return self.saved.tid
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        return self.stack.frames
+
+    @property
+    def kernel_stack(self) -> tuple[str, ...]:
+        """The kernel's functions, innermost first; empty where that was not to be read."""
+        return tuple(_STACK.findall(self.saved.kernel.partition("\nstack")[2]))
+
+    def is_in(self, *functions: str) -> str:
+        """The first of its functions that is one of these, by its plain name; empty if none is."""
+        for frame in self.frames:
+            if (name := plain_name(frame.function)) in functions:
+                return name
+        return ""
+
+    @property
+    def place(self) -> str:
+        """The innermost function that says something: of Python, or not of libc; empty if none is known."""
+        frames = [frame for frame in self.frames if frame.language == "python"]
+        frames = frames or [frame for frame in self.frames if not _is_of_a_library(frame)]
+        found = next((frame for frame in frames or self.frames if frame.function), None)
+        return f"{found.function}()" if found is not None else ""
+
+
+_LIBRARY: Final = re.compile(r"/(libc|libpthread|libstdc\+\+|libc\+\+|ld-[^/]*)[.-][^/]*$|vdso")
+_INCLUDED: Final = ("/usr/include/", "/rustc/", "library/std/", "library/core/")
+"""Where the source of what every program of C++ or Rust has in it is."""
+
+
+def _is_of_a_library(frame: Frame) -> bool:
+    return (
+        frame.signal
+        or frame.source.startswith(_INCLUDED)
+        or _LIBRARY.search(frame.module) is not None
+        or frame.function.startswith(("std::", "<std::"))
+    )
+
+
+def plain_name(function: str) -> str:
+    """A function's name without what only tells the aliases of one function apart: `pthread_mutex_lock`."""
+    name = function.partition("@")[0].removeprefix("__GI_").lstrip("_")
+    return re.sub(r"\.(constprop|part|isra|cold)\b.*", "", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A process of the snapshot."""
+
+    process: Process
+    linux: LinuxRecord
+    threads: dict[int, Thread] = field(default_factory=dict)
+    """By their ids, the main one first."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def name(self) -> str:
+        return self.text("comm").rstrip("\n") or self.process.name
+
+    def text(self, member: str) -> str:
+        """A member of the Linux record as text; empty if it is not there."""
+        try:
+            return self.linux.read(member).decode("utf-8", "backslashreplace")
+        except NotCaptured:
+            return ""
+
+    def status(self, field_name: str) -> str:
+        """A field of status (proc_pid_status(5))."""
+        found = re.search(rf"^{field_name}:\s*(.*)$", self.text("status"), re.MULTILINE)
+        return found[1] if found else ""
+
+    def clock(self, number: int) -> float:
+        """What a clock (clock_gettime(2)) showed when the process was stopped, in seconds; 0 if unknown."""
+        clocks = self.linux.info.get("clocks")
+        found = clocks.get(_CLOCKS.get(number, "")) if isinstance(clocks, dict) else None
+        return float(found) if isinstance(found, int | float) else 0.0
+
+    def number(self, address: int, size: int = 4) -> int | None:
+        """The number in memory there; None if it cannot be read."""
+        try:
+            return int.from_bytes(self.process.read_memory(address, size), "little")
+        except SnapError:
+            return None
+
+    def string(self, address: int) -> str:
+        """The text in memory there, up to its NUL; empty if it cannot be read."""
+        for length in (_TEXT_MAX, 256, 16, 1):
+            try:
+                content = self.process.read_memory(address, length)
+            except SnapError:
+                continue
+            return content.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        return ""
+
+    def describe(self, address: int) -> str:
+        """What a lock is called: `queue_lock`, or its address alone where no symbol is."""
+        addresses = AddressMap(self.process.areas())
+        symbol = Symbols(self.process, addresses).near(address)
+        return f"{symbol} ({address:#x})" if symbol else f"{address:#x}"
+
+
+def read_programs(processes: Sequence[Process], cancel: CancelToken) -> dict[int, Program]:
+    """The processes that have a Linux record, by pid. Raises Cancelled and FormatError."""
+    programs = {}
+    for process in processes:
+        if process.linux is None:
+            continue
+        program = Program(process, process.linux)
+        stacks = {stack.tid: stack for stack in read_stacks(process, with_locals=True, cancel=cancel)}
+        for saved in saved_threads(process):
+            stack = stacks.get(saved.tid) or ThreadStack(saved.tid, saved.name, ())
+            program.threads[saved.tid] = Thread(program, saved, stack, _call(saved))
+        programs[process.pid] = program
+    return programs
+
+
+def all_threads(programs: Mapping[int, Program]) -> Iterator[Thread]:
+    """Every thread of every process."""
+    for program in programs.values():
+        yield from program.threads.values()
+
+
+def _call(saved: SavedThread) -> Call | None:
+    found = _CALL.search(saved.kernel)
+    if found is None:
+        return None
+    words = found[2].replace(",", " ").split()
+    return Call(found[1], tuple(int(word, 0) for word in words))
