@@ -67,6 +67,11 @@ class CancelToken:
     def cancelled(self) -> bool:
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait; as soon as someone asks for it raise `Cancelled`."""
+        if self._event.wait(seconds):
+            raise Cancelled()
+
     def check(self) -> None:
         """Raise `Cancelled` if someone asked for it."""
         if self._event.is_set():

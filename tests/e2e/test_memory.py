@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from snaptui.engine.snapfile.encoder import PURE
 from tests.helpers.commands import snap, take, take_one
 from tests.helpers.live import captured_areas, differences, kinds, mappings, read_memory, reasons, restored
 from tests.helpers.strict_reader import Refused, StrictProcess, read_snapshot
@@ -35,12 +36,16 @@ class Saved:
         return self.table[name]
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+@pytest.fixture(scope="module", params=["0", "1"], ids=["compiled", "numpy"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     directory = tmp_path_factory.mktemp("mappings")
-    with running_program("mappings.c", directory, flags=["-lrt"]) as victim:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running_program("mappings.c", directory, flags=["-lrt"]) as victim,
+    ):
         table = {name: (int(address, 16), int(length)) for name, address, length in victim.table()}
         victim.stop()
+        patch.setenv(PURE, request.param)
         process = take_one(directory / "x.snap", victim.pid)
         yield Saved(victim.pid, table, process)
 
@@ -66,7 +71,7 @@ def test_with_all_every_address_equals_the_live_memory_too(saved_all: Saved) -> 
         "stack", "heap", "data", "bss", "filled", "sparse", "zeroed", "only-read", "untouched", "read-only",
         "generated-code", "around-guard", "before-light-guard", "after-light-guard", "twins", "large-pages",
         "dev-zero", "shared-anonymous", "shared-by-child", "sysv", "memfd", "memfd-written", "memfd-private",
-        "posix-shared", "patched-code",
+        "posix-shared", "patched-code", "dont-fork", "wipe-on-fork",
     ],
 )  # fmt: skip
 def test_memory_that_only_the_process_has_is_saved_in_full(saved: Saved, name: str) -> None:

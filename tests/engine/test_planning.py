@@ -13,7 +13,8 @@ from snaptui.engine.snapfile import PAGE, open_snapshot
 from snaptui.engine.snapfile.joining import join
 from snaptui.engine.snapfile.mappings import parse_maps
 from snaptui.engine.snapfile.output import open_output
-from snaptui.engine.take.capture import CaptureOptions, capture
+from snaptui.engine.take.capture import capture
+from snaptui.engine.take.options import CaptureOptions
 from snaptui.engine.take.pagemap import Pagemap
 from tests.helpers.victims import running_c, wait_until
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from snaptui.engine.errors import NoSuchProcess
-from snaptui.engine.take.processes import hung_processes, list_processes, read_process, user_name
+from snaptui.engine.take.processes import (
+    hung_processes,
+    list_processes,
+    read_process,
+    still_runs,
+    user_name,
+)
 from snaptui.engine.take.procstat import full_name, status_field
 from snaptui.engine.take.syscalls import parse_syscall
 from tests.helpers.named import CALLS_ITSELF, sleeping, wait_for_state
@@ -112,6 +120,17 @@ def test_a_zombie_is_known_as_one() -> None:
         assert process.is_zombie
 
         assert process.name == "true"
+
+
+def test_a_process_still_runs_until_it_has_ended_and_not_when_another_has_its_pid() -> None:
+    with running_python("print('ready'); import signal; signal.pause()") as victim:
+        process = read_process(victim.pid)
+        assert still_runs(process)
+        assert not still_runs(dataclasses.replace(process, start_ticks=process.start_ticks - 1))
+        os.kill(victim.pid, signal.SIGKILL)
+        wait_for_state(victim.pid, "Z")
+        assert not still_runs(process)
+    assert not still_runs(process)
 
 
 def test_a_user_without_a_login_name_is_a_number() -> None:

@@ -100,15 +100,12 @@ def test_only_the_process_own_sockets_are_kept() -> None:
         assert len(unix.splitlines()) == 2
 
 
-def test_a_process_without_sockets_has_the_headers_alone() -> None:
+def test_for_a_process_without_sockets_the_kernel_is_not_asked_for_any() -> None:
+    """To go through all sockets of the machine takes 10 ms, in which the process stands."""
     with running_c(
         '#include <stdio.h>\nint main(void) { puts("ready"); fflush(stdout); getchar(); }'
     ) as victim:
-        files = process_files(victim.pid)
-        for name in ("tcp", "tcp6", "udp", "udp6", "unix"):
-            path = Path(f"/proc/{victim.pid}/net/{name}")
-            if path.exists():
-                assert files[f"net/{name}"] == _first_line(path)
+        assert not [name for name in process_files(victim.pid) if name.startswith("net/")]
 
 
 def test_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:

@@ -29,9 +29,14 @@ class Source(Protocol):
     size: int
     stored_size: int
     compressed: bool
+    identity: tuple[int, ...]
+    """What tells this file, as it is now, from all others: device, inode, size, and time of change (ns)."""
 
     def pread(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on; fewer only at the end."""
+
+    def pread_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer with the bytes from `offset` on; how many there were, fewer only at the end."""
 
     def close(self) -> None: ...
 
@@ -45,18 +50,21 @@ class _Unchanged:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._then = self._now()
+        found = os.fstat(fd)
+        self._size, self._modified = found.st_size, found.st_mtime_ns
 
     def check(self) -> None:
         """Raise SnapError if the file was written to since."""
-        if self._now() != self._then:
+        found = os.fstat(self._fd)
+        if found.st_mtime_ns != self._modified or found.st_size != self._size:
             raise SnapError(
                 "the snapshot has changed since it was opened", help="end what writes to it, and open it anew"
             )
 
-    def _now(self) -> tuple[int, int]:
-        found = os.fstat(self._fd)
-        return found.st_size, found.st_mtime_ns
+
+def _identity(fd: int) -> tuple[int, ...]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class PlainSource:
@@ -68,6 +76,7 @@ class PlainSource:
         self._fd = fd
         self._unchanged = _Unchanged(fd)
         self.size = self.stored_size = os.fstat(fd).st_size
+        self.identity = _identity(fd)
 
     def pread(self, offset: int, size: int) -> bytes:
         try:
@@ -76,6 +85,14 @@ class PlainSource:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
         self._unchanged.check()
         return content
+
+    def pread_into(self, offset: int, buffer: memoryview) -> int:
+        try:
+            size = os.preadv(self._fd, [buffer], offset)
+        except OSError as error:
+            raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
+        self._unchanged.check()
+        return size
 
     def close(self) -> None:
         os.close(self._fd)
@@ -91,6 +108,7 @@ class ZstdSource:
 
         self.stored_size = os.fstat(fd).st_size
         self._unchanged = _Unchanged(fd)
+        self.identity = _identity(fd)
         self._lock = threading.Lock()
         self._raw = os.fdopen(fd, "rb")
         try:
@@ -117,6 +135,11 @@ class ZstdSource:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
         self._unchanged.check()
         return content
+
+    def pread_into(self, offset: int, buffer: memoryview) -> int:
+        content = self.pread(offset, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
     def close(self) -> None:
         self._file.close()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from typing import Final
-
-import numpy as np
 
 from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
 from snaptui.engine.snapfile.model import PAGE, Segment
@@ -31,9 +30,10 @@ def copy_snapshot(
     copied = [process for pid, process in snapshot.processes.items() if pid in pids]
     total = sum(segment.length for process in copied for segment in process.text + process.memory)
     job = _Copy(SnapshotWriter(output, snapshot.header, expected_pages=total // PAGE), total, sink, cancel)
-    for process in copied:
-        job.process(process)
-    job.writer.finish()
+    with contextlib.closing(job.writer):
+        for process in copied:
+            job.process(process)
+        job.writer.finish()
     return output.commit(sink, cancel)
 
 
@@ -61,7 +61,7 @@ class _Copy:
                 piece = process.read_segment(segment, start, _PIECE)
                 whole = len(piece) // PAGE * PAGE
                 if whole:
-                    self.writer.pages(np.frombuffer(piece, dtype=np.uint8, count=whole).reshape(-1, PAGE))
+                    self.writer.pages(memoryview(piece)[:whole])
                 if whole < len(piece):
                     self.writer.last_page(piece[whole:])
                 self._done += len(piece)

@@ -9,13 +9,14 @@ each distinct page: its tag, where its bytes are in the file, and which page of 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from snaptui.engine.snapfile.fields import U8, U64
+from snaptui.engine.snapfile.fieldarrays import U8, U64
 from snaptui.engine.snapfile.gather import Pread, gather
 from snaptui.engine.snapfile.model import PAGE
 
@@ -23,11 +24,12 @@ Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 
-_COEFFICIENTS: Final = np.random.default_rng(6).integers(
-    0, 1 << 63, size=PAGE // 8, dtype=np.uint64
-) * np.uint64(2) + np.uint64(1)
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: every bit reaches the high ones
+_COEFFICIENTS: Final = _MIX ** np.arange(1, PAGE // 8 + 1, dtype=np.uint64)
+"""Odd, and as good as random; numpy.random would cost 8 ms at each start."""
 _BLOCK: Final = 256  # rows compared at a time: twice 256 KiB
+_LONG_RUN: Final = 8
+"""Runs of rows that are this long on average are compared where they are: gathering them costs more."""
 _REHASH: Final = 1 << 16  # tags moved at a time: bounds the temporary arrays
 _MAX_PAGES: Final = (1 << 32) - 2  # page numbers are 32 bits: dedup ends after 4 TiB of pages
 
@@ -70,13 +72,12 @@ class PageIndex:
     def match(self, pages: U8, first_number: int) -> Matches:
         """Compare `pages` (n x 1024 bytes, contiguous) with all pages before, and with each other.
 
-        `first_number` is the first one's number in the file. The caller writes the raw pages
-        and tells where the fresh ones are (`remember`) before the next call.
+        `first_number` is the first page's number in the file. The caller writes the raw pages and tells where
+        the fresh ones are (`remember`) before the next call.
         """
         words = pages.view(np.uint64)
-        hashes = np.einsum("ij,j->i", words, _COEFFICIENTS)
-        zero = hashes == 0
-        zero[zero] = np.bitwise_or.reduce(words[zero], axis=1) == 0
+        hashes: U64 = np.einsum("ij,j->i", words, _COEFFICIENTS)
+        zero = _zero_rows(words, hashes)
         candidates = np.flatnonzero(~zero)
         again = np.zeros(len(pages), dtype=np.bool_)
         source = np.zeros(len(pages), dtype=np.uint64)
@@ -173,12 +174,38 @@ class PageIndex:
                 self._propose(tags[start : start + _REHASH])
 
 
+def _zero_rows(words: U64, hashes: U64) -> Bools:
+    """Which rows are zeros: those with a hash of 0, if all of the row is."""
+    zero: Bools = hashes == 0
+    for start, end in _runs(np.flatnonzero(zero)):
+        zero[start:end] = np.bitwise_or.reduce(words[start:end], axis=1) == 0
+    return zero
+
+
+def _runs(rows: Indices) -> list[tuple[int, int]]:
+    """Ascending row numbers as ranges."""
+    if not len(rows):
+        return []
+    breaks = np.flatnonzero(np.diff(rows) != 1)
+    starts = rows[np.concatenate([[0], breaks + 1])]
+    ends = rows[np.concatenate([breaks, [len(rows) - 1]])] + 1
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
 def _equal_rows(left: U64, left_rows: Indices, right: U64, right_rows: Indices) -> Bools:
     """Whether each of these rows of `left` equals that of `right`, a block at a time to stay in the cache."""
-    equal = np.empty(len(left_rows), dtype=np.bool_)
-    for start in range(0, len(left_rows), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        equal[block] = (left[left_rows[block]] == right[right_rows[block]]).all(axis=1)
+    count = len(left_rows)
+    equal = np.empty(count, dtype=np.bool_)
+    breaks = np.flatnonzero((np.diff(left_rows) != 1) | (np.diff(right_rows) != 1)) + 1
+    if count < _LONG_RUN * (len(breaks) + 1):
+        for start in range(0, count, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            equal[block] = (left[left_rows[block]] == right[right_rows[block]]).all(axis=1)
+        return equal
+    for start, end in itertools.pairwise([0, *breaks.tolist(), count]):
+        here, there = int(left_rows[start]), int(right_rows[start])
+        same = left[here : here + end - start] == right[there : there + end - start]
+        equal[start:end] = same.all(axis=1)
     return equal
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from snaptui.engine.snapfile.fields import U8, U64
+from snaptui.engine.snapfile.fieldarrays import U8, U64
 
 Pread = Callable[[int, int], bytes]
 """`pread(offset, size)`: bytes of a file at an offset; fewer at its end."""

@@ -7,11 +7,9 @@ the Linux record.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
-
-import numpy as np
-import numpy.typing as npt
 
 from snaptui.engine.snapfile.model import PAGE
 
@@ -35,17 +33,21 @@ def join(ranges: Sequence[Range], file_size: int) -> tuple[list[Range], int]:
     Returns the joined ranges, and what 16 of them would have cost if that is too much for a file of
     about `file_size` bytes (then there are more than 16), else 0.
     """
-    table = np.array(ranges, dtype=np.uint64).reshape(-1, 2)
-    gaps = (table[1:, 0] - table[:-1, 1]).astype(np.float64)
-    keep = np.zeros(len(gaps), dtype=np.bool_)
-    keep[np.argsort(-gaps, kind="stable")[: SEGMENTS_9FRONT - 1]] = True
-    cost = int(gaps[~keep].sum()) // PAGE
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(ranges)]
+    largest = sorted(range(len(gaps)), key=lambda at: -gaps[at])
+    keep = set(largest[: SEGMENTS_9FRONT - 1])
+    cost = sum(gaps[at] for at in largest[SEGMENTS_9FRONT - 1 :]) // PAGE
     if cost <= max(_COST_FLOOR, file_size // _COST_SHARE):
-        return _joined(table, keep), 0
-    return _joined(table, gaps > _CHEAP_GAP), cost
+        return _joined(ranges, keep), 0
+    return _joined(ranges, {at for at, gap in enumerate(gaps) if gap > _CHEAP_GAP}), cost
 
 
-def _joined(table: npt.NDArray[np.uint64], keep: npt.NDArray[np.bool_]) -> list[Range]:
-    starts = np.concatenate([table[:1, 0], table[1:, 0][keep]])
-    ends = np.concatenate([table[:-1, 1][keep], table[-1:, 1]])
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+def _joined(ranges: Sequence[Range], keep: set[int]) -> list[Range]:
+    """The ranges, joined across all gaps but those numbered `keep`."""
+    joined = [ranges[0]]
+    for at, (start, end) in enumerate(ranges[1:]):
+        if at in keep:
+            joined.append((start, end))
+        else:
+            joined[-1] = (joined[-1][0], end)
+    return joined

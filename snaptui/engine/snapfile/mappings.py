@@ -31,6 +31,8 @@ class Mapping:
     """VmFlags, like `io`, `dd`."""
     resident: int = 0
     swapped: int = 0
+    shared: int = 0
+    """Bytes of it that other processes have mapped too."""
 
     @property
     def size(self) -> int:
@@ -103,6 +105,7 @@ def _mapping(head: re.Match[bytes], details: dict[bytes, bytes]) -> Mapping:
         flags=frozenset(details.get(b"VmFlags", b"").decode().split()),
         resident=_kibibytes(details.get(b"Rss", b"")),
         swapped=_kibibytes(details.get(b"Swap", b"")),
+        shared=sum(_kibibytes(details.get(name, b"")) for name in (b"Shared_Clean", b"Shared_Dirty")),
     )
 
 

@@ -8,6 +8,13 @@ from typing import Final, Literal
 PAGE: Final = 1024
 """Bytes in a page of snap(6); not the machine's page."""
 
+ZERO: Final = ord("z")
+RAW: Final = ord("r")
+"""The flags of page descriptions; those of references are `ImageKind`."""
+
+RAW_SIZE: Final = 1 + PAGE
+"""Bytes of the description of a raw page."""
+
 MAGIC: Final = b"process snapshot"
 """How the first line of a snapshot begins; the rest of it is for people."""
 

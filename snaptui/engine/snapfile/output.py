@@ -11,22 +11,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Final, Protocol, Self
 
 from snaptui.engine.errors import OutputError, SnapError
 from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
-
-PIECE: Final = 1 << 20
-"""Bytes passed on at a time, and the size of a zstd frame: what a random read of a compressed
-snapshot has to unpack (about 1 ms)."""
+from snaptui.engine.snapfile.packer import PIECE, Packer, Stopped
 
 STDOUT: Final = "-"
 
-_LEVEL: Final = 3  # zstd's own default
 _POLL: Final = 0.1  # seconds between looks at the cancel token and progress events
 
 
@@ -41,11 +35,13 @@ class Output:
         if isinstance(destination, _NamedFile) and not compress:
             self._fd = os.dup(destination.fd)
             return
+        import tempfile  # 4 ms, not for who writes plain files
+
         with _worded(f"{destination.spool}: no room for the plain form of the snapshot"):
             spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
             with spool:
                 self._fd = os.dup(spool.fileno())
-        self._follower = _Follower(self._fd, _Packer(destination) if compress else destination, self.name)
+        self._follower = _Follower(self._fd, Packer(destination) if compress else destination, self.name)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""
@@ -54,16 +50,26 @@ class Output:
             self._follower.check()
         with _worded(self._destination.spool if self._follower else self.name):
             while view:
-                written = os.write(self._fd, view)
+                written = os.pwrite(self._fd, view, self._size)
                 self._size += written
                 view = view[written:]
         if self._follower:
             self._follower.advance(self._size)
 
-    def pread(self, offset: int, size: int) -> bytes:
-        """Read back what was written; fewer bytes at the end."""
-        with _worded(self.name):
-            return os.pread(self._fd, size, offset)
+    def fileno(self) -> int:
+        """The file of the plain snapshot: to read back what was written, or to write behind it."""
+        return self._fd
+
+    def written(self, size: int) -> None:
+        """So many bytes were written behind the last ones, through `fileno`. Raises `OutputError`."""
+        self._size += size
+        if self._follower:
+            self._follower.check()
+            self._follower.advance(self._size)
+
+    def failed(self, error: OSError) -> SnapError:
+        """What went wrong there, in words."""
+        return _in_words(self._destination.spool if self._follower else self.name, error)
 
     def commit(self, sink: Sink = ignore, cancel: CancelToken | None = None) -> int:
         """The snapshot is complete: make it last. Returns the bytes that it takes at its destination."""
@@ -82,11 +88,13 @@ class Output:
         os.close(self._fd)
 
 
-def open_output(path: str | None, *, compress: bool = False) -> Output:
+def open_output(path: str | None, *, compress: bool = False, sync: bool = False) -> Output:
     """Where to write a snapshot: a file to be named `path`, or standard output for None or `-`.
 
     A regular file is replaced only when the new one is complete, and its mode is 0600. Anything
-    else (a pipe, a device) is written to as it is. Raises `OutputError`.
+    else (a pipe, a device) is written to as it is. With `sync` it is also on the disk before it gets its
+    name, and so survives a loss of power in the next half minute; that takes as long as the disk needs.
+    Raises `OutputError`.
     """
     if path is None or path == STDOUT:
         return Output(_Stream(os.dup(1), "standard output"), compress=compress)
@@ -100,7 +108,7 @@ def open_output(path: str | None, *, compress: bool = False) -> Output:
         if os.path.exists(target) and not os.path.isfile(target):
             destination = _Stream(os.open(target, os.O_WRONLY | os.O_CLOEXEC), path)
         else:
-            destination = _NamedFile(target, path)
+            destination = _NamedFile(target, path, sync=sync)
     return Output(destination, compress=compress)
 
 
@@ -138,9 +146,10 @@ class _Stream:
 class _NamedFile:
     """A file that has no name until it is complete; so whatever kills us, nothing is left."""
 
-    def __init__(self, target: str, name: str) -> None:
+    def __init__(self, target: str, name: str, *, sync: bool) -> None:
         self.name = name
         self.spool = os.path.dirname(target)
+        self._sync = sync
         self._target = target
         self._draft = ""
         try:
@@ -158,7 +167,8 @@ class _NamedFile:
         return len(data)
 
     def commit(self) -> int:
-        os.fsync(self.fd)
+        if self._sync:
+            os.fsync(self.fd)
         if not self._draft:
             self._draft = self._link()
         os.rename(self._draft, self._target)
@@ -184,33 +194,13 @@ class _NamedFile:
 
     def _draft_name(self) -> str:
         base = os.path.basename(self._target)
-        return os.path.join(self.spool, f".{base[:200]}.{secrets.token_hex(4)}")
-
-
-class _Packer:
-    """Packs what comes into seekable zstd frames, for another destination."""
-
-    def __init__(self, destination: _Destination) -> None:
-        from pyzstd import SeekableZstdFile
-
-        self._file = SeekableZstdFile(
-            destination,  # type: ignore[arg-type]  # it needs no more than write
-            "w",
-            level_or_option=_LEVEL,
-            max_frame_content_size=PIECE,
-        )
-
-    def write(self, data: bytes | memoryview) -> int:
-        return self._file.write(data)
-
-    def close(self) -> None:
-        self._file.close()
+        return os.path.join(self.spool, f".{base[:200]}.{os.urandom(4).hex()}")
 
 
 class _Follower:
     """Passes on the bytes of a growing file, in a thread of its own."""
 
-    def __init__(self, fd: int, target: _Packer | _Destination, name: str) -> None:
+    def __init__(self, fd: int, target: Packer | _Destination, name: str) -> None:
         self._fd = fd
         self._name = name
         self._target = target
@@ -251,6 +241,8 @@ class _Follower:
         with self._changed:
             self._stopped = True
             self._changed.notify()
+        if isinstance(self._target, Packer):
+            self._target.stop()
         self._thread.join(_POLL)
 
     def _run(self) -> None:
@@ -263,15 +255,19 @@ class _Follower:
                     self._target.write(piece)
                     self._passed += len(piece)
                 elif self._complete:
-                    if isinstance(self._target, _Packer):
+                    if isinstance(self._target, Packer):
                         self._target.close()
                     return
         except OSError as error:
             self._error = error
+        except Stopped:
+            return
 
     @property
     def _ready(self) -> bool:
-        return self._passed < self._available
+        """Whether there is something to pass on; frames are packed of whole pieces, but for the last."""
+        waiting = self._available - self._passed
+        return waiting >= PIECE or (waiting > 0 and (self._complete or not isinstance(self._target, Packer)))
 
 
 def _spool_directory() -> str:

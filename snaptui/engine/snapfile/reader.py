@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import functools
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Self
 
 from snaptui.engine.errors import FormatError, NoSuchProcess, NotCaptured
 from snaptui.engine.progress import CancelToken, Sink, ignore
 from snaptui.engine.snapfile.container import Source, open_source
+from snaptui.engine.snapfile.fieldarrays import U8
+from snaptui.engine.snapfile.index import layout_of
 from snaptui.engine.snapfile.linux import Area, LinuxRecord
 from snaptui.engine.snapfile.model import DATA_RECORDS, Segment
 from snaptui.engine.snapfile.pages import PageTable
@@ -91,24 +92,38 @@ class Process:
             raise FormatError(f"{name} of process {self.pid} could not be read whole: the file has changed")
         return content
 
-    @property
+    @functools.cached_property
     def text_size(self) -> int:
         return max((segment.end for segment in self.text), default=0)
 
     def read_text(self, offset: int, length: int) -> bytes:
         """Bytes of the text image; fewer at its end. Raises `NotCaptured` where there are none."""
-        return self._read(
-            _Image(self.text), offset, min(length, max(0, self.text_size - offset)), "text offset"
-        )
+        length = min(length, max(0, self.text_size - offset))
+        return self._read(self._text_image, offset, length, "text offset")
+
+    def read_text_into(self, offset: int, target: U8) -> None:
+        """Fill `target` with as many bytes of the text image. Raises `NotCaptured` where there are none."""
+        self._read_into(self._text_image, offset, target, "text offset")
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes of memory. Raises `NotCaptured`, naming the first address missing."""
-        pieces = []
-        for start, end, is_zero in self._runs(address, address + length):
-            pieces.append(
-                bytes(end - start) if is_zero else self._read(self._memory_image, start, end - start)
-            )
-        return b"".join(pieces)
+        pieces = [
+            bytes(end - start) if is_zero else self._read(self._memory_image, start, end - start)
+            for start, end, is_zero in self._runs(address, address + length)
+        ]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_memory_into(self, address: int, target: U8) -> None:
+        """Fill `target` with as many bytes of memory from `address` on. Raises `NotCaptured`, as above.
+
+        Where much is read this is quicker: nothing is copied, or allocated, once more.
+        """
+        for start, end, is_zero in self._runs(address, address + len(target)):
+            part = target[start - address : end - address]
+            if is_zero:
+                part[:] = 0
+            else:
+                self._read_into(self._memory_image, start, part)
 
     def read_segment(self, segment: Segment, start: int, length: int) -> bytes:
         """Bytes of one segment of the file, from its byte `start` on; fewer at its end."""
@@ -157,12 +172,21 @@ class Process:
     def _memory_image(self) -> _Image:
         return _Image(self.memory)
 
-    def _runs(self, start: int, end: int) -> list[tuple[int, int, bool]]:
+    @functools.cached_property
+    def _text_image(self) -> _Image:
+        return _Image(self.text)
+
+    def _runs(self, start: int, end: int) -> Sequence[tuple[int, int, bool]]:
         """Cut a range into runs that can be read at once: (start, end, all zeros). Raises `NotCaptured`."""
-        runs: list[tuple[int, int, bool]] = []
         index = max(bisect.bisect_right(self._area_starts, start) - 1, 0)
+        if index < len(self._areas):
+            area = self._areas[index]
+            if area.start <= start < end <= area.end and area.kind != "left out":
+                return ((start, end, area.kind == "zero"),)  # nearly always
+        runs: list[tuple[int, int, bool]] = []
         at = start
-        for area in itertools.islice(self._areas, index, None):
+        # Not by islice: that walks from the first one on, and there may be 65,530.
+        for area in map(self._areas.__getitem__, range(index, len(self._areas))):
             if area.end <= at:
                 continue
             if area.start > at or at >= end:
@@ -180,13 +204,16 @@ class Process:
         return runs
 
     def _read(self, image: _Image, address: int, length: int, what: str = "address") -> bytes:
-        pieces = []
-        for segment, start, size in image.pieces(address, length):
-            if segment is None:
-                raise NotCaptured(f"{what} {start:#x} is not captured: the snapshot has no page there")
-            piece = self._table.read(segment, start, size)
-            pieces.append(piece)
-        return b"".join(pieces)
+        pieces = [
+            self._table.read(segment, start, size)
+            for segment, start, size in image.pieces(address, length, what)
+        ]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_into(self, image: _Image, address: int, target: U8, what: str = "address") -> None:
+        for segment, start, size in image.pieces(address, len(target), what):
+            at = segment.offset + start - address
+            self._table.read_into(segment, start, target[at : at + size])
 
     @property
     def name(self) -> str:
@@ -232,8 +259,8 @@ class _Image:
     def ranges(self) -> list[tuple[int, int]]:
         return [(start, end) for start, end, _ in self._spans]
 
-    def pieces(self, address: int, length: int) -> Iterator[tuple[Segment | None, int, int]]:
-        """Cut a range into (segment, byte in it, bytes); segment None: nothing is there (and its address)."""
+    def pieces(self, address: int, length: int, what: str) -> Iterator[tuple[Segment, int, int]]:
+        """Cut a range into (segment, byte in it, bytes). Raises `NotCaptured` where nothing is."""
         at, end = address, address + length
         index = bisect.bisect_right(self._starts, at) - 1
         while at < end:
@@ -242,8 +269,7 @@ class _Image:
                 or index >= len(self._spans)
                 or not self._spans[index][0] <= at < self._spans[index][1]
             ):
-                yield None, at, end - at
-                return
+                raise NotCaptured(f"{what} {at:#x} is not captured: the snapshot has no page there")
             _, stop, segment = self._spans[index]
             size = min(stop, end) - at
             yield segment, at - segment.offset, size
@@ -263,14 +289,18 @@ def parse_segment_file(content: bytes) -> list[tuple[int, int, str]]:
     return ranges
 
 
-def open_snapshot(path: str, *, sink: Sink = ignore, cancel: CancelToken | None = None) -> Snapshot:
+def open_snapshot(
+    path: str, *, fresh: bool = False, sink: Sink = ignore, cancel: CancelToken | None = None
+) -> Snapshot:
     """Open the snapshot at `path`, plain or compressed.
 
+    Where everything is in a large one is remembered, and found out anew only if the file has changed; with
+    `fresh` it always is, and so all of the file is read.
     Raises `AccessDenied`, `FormatError` or `SnapError`, naming the file.
     """
     source = open_source(path)
     try:
-        return Snapshot(path, source, scan(source, sink, cancel))
+        return Snapshot(path, source, (scan if fresh else layout_of)(source, sink, cancel))
     except FormatError as error:
         source.close()
         raise FormatError(f"{path}: {error}", help=error.help) from error

@@ -17,18 +17,19 @@ import numpy as np
 
 from snaptui.engine.errors import FormatError
 from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
+from snaptui.engine.snapfile import native
 from snaptui.engine.snapfile.container import Source
-from snaptui.engine.snapfile.encode import RAW, RAW_SIZE, ZERO
-from snaptui.engine.snapfile.fields import FIELD_MAX, U8, parse_field, parse_fixed
-from snaptui.engine.snapfile.model import DATA_RECORDS, MAGIC, PAGE, ImageKind, Segment
+from snaptui.engine.snapfile.fieldarrays import U8
+from snaptui.engine.snapfile.fields import FIELD_MAX, parse_field, parse_fixed
+from snaptui.engine.snapfile.model import DATA_RECORDS, MAGIC, PAGE, RAW, RAW_SIZE, ZERO, ImageKind, Segment
 
-_WINDOW: Final = 4 << 20
+_WINDOW: Final = 1 << 20
+"""Bytes looked at at a time: so few that they stay in the processor's cache."""
+_AHEAD: Final = 64 << 10
+"""So many are had before the compiled scanner is called: each call costs as much as 30 KiB."""
 _LINE_MAX: Final = 4096
 _REFERENCE_MAX: Final = 1 + 2 * FIELD_MAX + 64
 """Bytes within which a reference must end; blanks behind a number may be many, but not that many."""
-
-_REFERENCE_USUAL: Final = 1 + 12 + 18
-"""References up to this size hold no number of more than 17 digits."""
 
 _HEADER: Final = re.compile(rb" *([0-9]{1,18}) +([a-z]+)")
 _ZEROS: Final = re.compile(rb"z*+")
@@ -104,6 +105,7 @@ class _Scanner:
         self._segments: list[Segment] = []
         self._first_pages: list[int] = []
         self._runs = Runs()
+        self._is_compiled = native.is_there()
         self._next_page = 0
 
     def run(self) -> Layout:
@@ -217,6 +219,9 @@ class _Scanner:
     def _pages(self, count: int, size: int, what: str) -> None:
         """Find the runs of the next `count` page descriptions, of pages of `size` bytes."""
         while count:
+            if size == PAGE and (found := self._compiled_runs(count)):
+                count -= found
+                continue
             if not self._need(_REFERENCE_MAX) and not self._need(1):
                 raise self._cut_short(what)
             flag = self._window[self._at]
@@ -231,6 +236,16 @@ class _Scanner:
             self._at += run * stride
             self._next_page += run
             count -= run
+
+    def _compiled_runs(self, count: int) -> int:
+        """Find what runs the compiled scanner finds of the next `count` whole pages; of how many it did."""
+        if not self._is_compiled:
+            return 0
+        self._need(_AHEAD)
+        place = native.Place(self._base, self._at, self._next_page, count)
+        native.scan_pages(self._window, place, self._runs)
+        self._at, self._next_page = place.at, place.next_page
+        return count - place.count
 
     def _zero_run(self, count: int) -> int:
         match = _ZEROS.match(self._window, self._at, min(len(self._window), self._at + count))
@@ -257,8 +272,7 @@ class _Scanner:
                 raise self._cut_short(what)
             raise FormatError(f"is garbled at byte {self._position}: no page of {what} begins there")
         stride, number_at = match.end() - match.start(), 1 + len(match[2])
-        if stride > _REFERENCE_USUAL:
-            parse_field(match[2], 0), parse_field(match[3], 0)  # refuses numbers past the 64 bits
+        parse_field(match[2], 0), parse_field(match[3], 0)  # refuses numbers past the 64 bits
         digits = match[3].strip(b" ")
         before = match[3].index(digits)
         alike = _references_like(

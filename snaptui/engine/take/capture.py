@@ -16,6 +16,7 @@ from typing import Final
 import snaptui
 from snaptui.engine.errors import NothingSaved
 from snaptui.engine.progress import CancelToken, Event, Paused, Progress, Sink, Warned, ignore
+from snaptui.engine.snapfile.encoder import Rows
 from snaptui.engine.snapfile.linux import (
     CAPTURED_JSON,
     SNAPSHOT_JSON,
@@ -33,12 +34,15 @@ from snaptui.engine.snapfile.model import DATA_RECORDS, PAGE
 from snaptui.engine.snapfile.output import Output
 from snaptui.engine.snapfile.writer import SnapshotWriter
 from snaptui.engine.take.images import ImageWriter, TextImage, find_images
-from snaptui.engine.take.memory import FromText, Pages, Zeros
+from snaptui.engine.take.layout import FromText, FromTwin, Zeros
+from snaptui.engine.take.memory import Pages
+from snaptui.engine.take.options import CaptureOptions
 from snaptui.engine.take.permission import may_read, refusal
 from snaptui.engine.take.plan9 import plan9_files
 from snaptui.engine.take.processes import user_name
+from snaptui.engine.take.procstat import read_if_possible
 from snaptui.engine.take.threads import living_thread
-from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer
+from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer, Written
 
 _FORMAT: Final = 1
 """The version of the Linux record's own files."""
@@ -48,16 +52,6 @@ _SWITCH_INTERVAL: Final = 0.000_5
 Python's default of 5 ms the reader waits for it after each system call: 768 MiB took 0.80 s, not 0.42 s."""
 
 _POLL: Final = 0.1  # seconds between looks at the cancel token
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureOptions:
-    """What to save, and for whom."""
-
-    all_memory: bool = False
-    """Also what is left out by default, as far as it can be read."""
-    plan9: bool = False
-    """Refuse to write what 9front's snapfs would refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ class _Notes:
         if isinstance(event, Warned):
             self.warnings.append(event)
         elif isinstance(event, Paused) and event.resumed:
-            self.pause = event.seconds
+            self.pause += event.seconds  # they stand twice if they could not be copied
         elif isinstance(event, Paused):
             self.clocks = {name: time.clock_gettime(clock) for name, clock in _CLOCKS.items()}
         self.sink(event)
@@ -133,19 +127,21 @@ class _Capture:
         self._output, self._options, self._cancel = output, options, cancel
         self._notes = _Notes(sink)
         self._taken: list[Taken] = []
+        self._done = self._total = 0
 
     def run(self, pids: Sequence[int]) -> CaptureResult:
         images = self._find(pids)
         if not images:
             raise NothingSaved("there is nothing to save")
         writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
-        self._write_text(writer, images)
-        self._write_memory(writer, images)
-        if not self._taken:
-            raise NothingSaved("there is nothing to save")
-        for taken in self._taken:
-            writer.record(taken.pid, "proc", self._linux_record(taken))
-        writer.finish()
+        with contextlib.closing(writer):
+            self._write_text(writer, images)
+            self._write_memory(writer, images)
+            if not self._taken:
+                raise NothingSaved("there is nothing to save")
+            for taken in self._taken:
+                writer.record(taken.pid, "proc", self._linux_record(taken))
+            writer.finish()
         size = self._output.commit(self._notes, self._cancel)
         return CaptureResult(
             pids=tuple(taken.pid for taken in self._taken),
@@ -186,13 +182,7 @@ class _Capture:
     def _write_memory(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
         """Stop the processes and write what the tracer reads; they run on when this returns or fails."""
         halt = CancelToken()
-        tracer = Tracer(
-            images,
-            all_memory=self._options.all_memory,
-            plan9=self._options.plan9,
-            sink=self._notes,
-            cancel=halt,
-        )
+        tracer = Tracer(images, self._options, reads=not writer.takes, sink=self._notes, cancel=halt)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL)
         tracer.start()
@@ -200,17 +190,45 @@ class _Capture:
             for message in self._messages(tracer):
                 if isinstance(message, Begin):
                     self._begin(writer, message.taken)
+                elif isinstance(message, Rows):
+                    self._take(writer, message)
                 elif isinstance(message, Pages):
-                    writer.pages(message.pages)
+                    writer.pages(message.content)
+                    self._advance(message.size_read)
                     tracer.give_back(message)
+                elif isinstance(message, Written):
+                    message.event.set()
                 elif isinstance(message, Zeros):
                     writer.zeros(message.count)
+                elif isinstance(message, FromTwin):
+                    self._refer(writer, message)
                 elif isinstance(message, FromText):
                     writer.references("t", self._taken[-1].pid, message.offset, message.count)
         finally:
             halt.cancel()
             tracer.join()
             sys.setswitchinterval(interval)
+
+    def _take(self, writer: SnapshotWriter, rows: Rows) -> None:
+        taken = self._taken[-1]
+        result = writer.take(taken.source, rows)
+        taken.missed(result.missed)
+        taken.has_ended |= result.has_ended
+        self._advance(rows.size_read)
+
+    def _refer(self, writer: SnapshotWriter, item: FromTwin) -> None:
+        """Memory is that of a process saved before, unless that was killed in the middle."""
+        twin = next(taken for taken in self._taken if taken.pid == item.pid)
+        if twin.unreadable:
+            self._take(writer, item.rows)
+            return
+        writer.references("m", item.pid, item.address, item.rows.size // PAGE)
+        self._advance(item.rows.size)
+
+    def _advance(self, size: int) -> None:
+        """So many bytes more are written of the memory to be read."""
+        self._done += size
+        self._notes(Progress("memory", min(self._done, self._total), self._total))
 
     def _messages(self, tracer: Tracer) -> Iterator[Message]:
         """What the tracer says, up to its end; raises what went wrong there."""
@@ -226,6 +244,7 @@ class _Capture:
 
     def _begin(self, writer: SnapshotWriter, taken: Taken) -> None:
         self._taken.append(taken)
+        self._total += taken.stored_size
         for name, content in _records(taken).items():
             writer.record(taken.pid, name, content)
         if taken.segments:
@@ -243,11 +262,17 @@ class _Capture:
             "pid": taken.pid,
             "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "pause_seconds": round(self._notes.pause, 6),
+            "read_from": "copy" if taken.copy else "process",
             "clocks": self._notes.clocks,
+            "boot_id": _boot_id(),
             "registers": {str(thread.tid): thread.why_not for thread in taken.threads},
             "missing": self._notes.about(taken.pid, missing=True),
             "warnings": self._notes.about(taken.pid, missing=False),
         }
+        if self._options.series is not None:
+            # Each stop is one more wakeup of every thread: who compares two of them has to know.
+            name, number = self._options.series
+            info["series"] = {"id": name, "number": number}
         members[SNAPSHOT_JSON] = snapshot_json(info)
         members[TEXT_JSON] = text_json(taken.image.directory(), taken.data_files)
         members[CAPTURED_JSON] = captured_json(_areas(taken), os.sysconf("SC_PAGE_SIZE"))
@@ -280,7 +305,7 @@ def _members(taken: Taken) -> dict[str, bytes | Link]:
 def _areas(taken: Taken) -> list[Area]:
     """What became of every address, with what could not be read left out."""
     areas = []
-    missed = iter(taken.unreadable)
+    missed = iter(sorted(taken.unreadable))
     gap = next(missed, None)
     for piece in taken.pieces:
         start = piece.start
@@ -296,6 +321,11 @@ def _areas(taken: Taken) -> list[Area]:
         if start < piece.end:
             areas.append(piece.part(start, piece.end).area())
     return areas
+
+
+def _boot_id() -> str:
+    """Which start of the machine this is: process ids and start times mean something within it alone."""
+    return read_if_possible("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def _expected_pages(images: Sequence[TextImage]) -> int:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from snaptui.engine import elf
 from snaptui.engine.progress import CancelToken, Sink, Warned
 from snaptui.engine.snapfile.linux import TextFile
@@ -22,7 +20,7 @@ from snaptui.engine.snapfile.model import PAGE
 from snaptui.engine.snapfile.writer import SnapshotWriter
 
 VDSO: Final = "[vdso]"
-_PIECE: Final = 8 << 20
+_PIECE: Final = 1 << 20
 _MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 FileKey = tuple[str, int]
@@ -115,8 +113,8 @@ class ImageWriter:
                     if not piece:
                         raise OSError(errno.ENODATA, "it became shorter while it was read")
                     whole = _as_pages(piece)
-                    self._writer.pages(whole[: pages - done])
-                    done += len(whole)
+                    self._writer.pages(whole)
+                    done += len(whole) // PAGE
         except OSError as error:
             self._writer.zeros(pages - done)
             self._sink(
@@ -230,8 +228,6 @@ def _whole(size: int) -> int:
     return -(-size // _MACHINE_PAGE) * _MACHINE_PAGE
 
 
-def _as_pages(content: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """`content` as pages of 1 KiB, up to a whole page of the machine."""
-    padded = np.zeros(_whole(len(content)), dtype=np.uint8)
-    padded[: len(content)] = np.frombuffer(content, dtype=np.uint8)
-    return padded.reshape(-1, PAGE)
+def _as_pages(content: bytes) -> bytes:
+    """`content`, up to a whole page of the machine."""
+    return content.ljust(_whole(len(content)), b"\0")

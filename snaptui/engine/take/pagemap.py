@@ -5,17 +5,17 @@ Source: Linux Documentation/admin-guide/mm/pagemap.rst and include/uapi/linux/fs
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import itertools
+import mmap
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
-import numpy.typing as npt
 
 # struct pm_scan_arg: size flags start end walk_end vec vec_len max_pages
 #                     category_inverted category_mask category_anyof_mask return_mask
@@ -23,7 +23,7 @@ _SCAN_ARG: Final = struct.Struct("=12Q")
 _PAGEMAP_SCAN: Final = (
     3 << 30 | _SCAN_ARG.size << 16 | ord("f") << 8 | 16
 )  # _IOWR('f', 16, struct pm_scan_arg)
-_REGION: Final = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])  # struct page_region
+_REGION: Final = struct.Struct("=3Q")  # struct page_region: start end categories
 _REGIONS: Final = 4096  # regions that one call returns
 
 _IS_FILE: Final = 1 << 2
@@ -32,10 +32,18 @@ _IS_SWAPPED: Final = 1 << 4
 _IS_PFNZERO: Final = 1 << 5
 _IS_GUARD: Final = 1 << 8  # Linux 6.15
 
-_ENTRY_PRESENT: Final = np.uint64(1 << 63)
-_ENTRY_SWAPPED: Final = np.uint64(1 << 62)
-_ENTRY_FILE: Final = np.uint64(1 << 61)
-_ENTRY_GUARD: Final = np.uint64(1 << 58)  # Linux 6.15
+# Of the high 16 bits of an entry.
+_ENTRY_PRESENT: Final = 1 << 63 - 48
+_ENTRY_SWAPPED: Final = 1 << 62 - 48
+_ENTRY_FILE: Final = 1 << 61 - 48
+_ENTRY_GUARD: Final = 1 << 58 - 48  # Linux 6.15
+_ENTRY_EXCLUSIVE: Final = 1 << 56 - 48  # no other process has it
+_IS_SHARED: Final = bytes(
+    (high << 8) & (_ENTRY_PRESENT | _ENTRY_FILE | _ENTRY_EXCLUSIVE) == _ENTRY_PRESENT for high in range(256)
+)
+"""By the highest byte of an entry: whether it is of a private page that other processes have, too."""
+_SHARED_OR_NOT: Final = re.compile(rb"\x01+|\x00+")
+_ENTRY_FLAGS: Final = _ENTRY_PRESENT | _ENTRY_SWAPPED | _ENTRY_FILE | _ENTRY_GUARD
 _ENTRIES: Final = 1 << 17  # read at a time: 1 MiB of pagemap, 512 MiB of memory
 
 
@@ -63,7 +71,8 @@ class Pagemap:
         self.knows_guards = False
         """Whether guard pages are told from swapped ones."""
         self._categories = _IS_FILE | _IS_PRESENT | _IS_SWAPPED | _IS_PFNZERO | _IS_GUARD
-        self._regions = np.empty(_REGIONS, dtype=_REGION)
+        self._regions = mmap.mmap(-1, _REGIONS * _REGION.size)
+        self._regions_at = ctypes.addressof(ctypes.c_char.from_buffer(self._regions))
         if scan:
             self._probe()
 
@@ -73,6 +82,13 @@ class Pagemap:
     def runs(self, start: int, end: int) -> Iterator[PageRun]:
         """The pages between two addresses (multiples of the page size) that hold something, by address."""
         return self._scanned(start, end) if self._scan else self._entries(start, end)
+
+    def sharing(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """The range, cut by whether private pages are shared with other processes (copy-on-write)."""
+        page = os.sysconf("SC_PAGE_SIZE")
+        entries = os.pread(self._fd, (end - start) // page * 8, start // page * 8)
+        for run in _SHARED_OR_NOT.finditer(entries[7::8].translate(_IS_SHARED)):
+            yield start + run.start() * page, start + run.end() * page, run[0][0] == 1
 
     def _probe(self) -> None:
         """Find out what this kernel knows."""
@@ -91,19 +107,20 @@ class Pagemap:
     def _call(self, start: int, end: int, categories: int) -> tuple[int, int]:
         """One PAGEMAP_SCAN: how many regions it found, and the address where it stopped."""
         wanted = _IS_PRESENT | _IS_SWAPPED
-        where = (start, end, 0, self._regions.ctypes.data, len(self._regions))
+        where = (start, end, 0, self._regions_at, _REGIONS)
         argument = bytearray(_SCAN_ARG.pack(_SCAN_ARG.size, 0, *where, 0, 0, 0, wanted, categories))
         count = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument, True)
         return count, _SCAN_ARG.unpack(argument)[4]
 
     def _scanned(self, start: int, end: int) -> Iterator[PageRun]:
-        count = len(self._regions)
-        while start < end and count == len(self._regions):
+        count = _REGIONS
+        while start < end and count == _REGIONS:
             count, walked = self._call(start, end, self._categories)
+            found_regions = list(_REGION.iter_unpack(self._regions[: count * _REGION.size]))
             if count:
                 # walk_end can be before what was returned already (seen on Linux 6.18).
-                start = max(walked, int(self._regions["end"][count - 1]))
-            for first, last, found in self._regions[:count].tolist():
+                start = max(walked, found_regions[-1][1])
+            for first, last, found in found_regions:
                 yield PageRun(
                     first,
                     last,
@@ -117,20 +134,28 @@ class Pagemap:
         page = os.sysconf("SC_PAGE_SIZE")
         for first in range(start, end, _ENTRIES * page):
             count = min(_ENTRIES, (end - first) // page)
-            entries = np.frombuffer(os.pread(self._fd, count * 8, first // page * 8), dtype="<u8")
-            flags = entries & (_ENTRY_PRESENT | _ENTRY_SWAPPED | _ENTRY_FILE | _ENTRY_GUARD)
-            yield from _runs_of_equal(flags, first, page)
+            entries = os.pread(self._fd, count * 8, first // page * 8)
+            if entries == entries[:8] * count:  # a terabyte never touched takes no longer than to read this
+                yield from _runs_of_equal(_flags(entries[:8]), first, page * count)
+            else:
+                yield from _runs_of_equal(_flags(entries), first, page)
 
 
-def _runs_of_equal(flags: npt.NDArray[np.uint64], address: int, page: int) -> Iterator[PageRun]:
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(flags)) + 1, [len(flags)]]).tolist()
-    for start, end in itertools.pairwise(bounds):
-        if start < end and flags[start] & (_ENTRY_PRESENT | _ENTRY_SWAPPED):
+def _flags(entries: bytes) -> list[int]:
+    """The high 16 bits of each entry: all flags, without the number of the page's frame."""
+    return memoryview(entries).cast("H")[3::4].tolist()
+
+
+def _runs_of_equal(flags: list[int], address: int, page: int) -> Iterator[PageRun]:
+    for flag, run in itertools.groupby(flags, key=_ENTRY_FLAGS.__and__):
+        end = address + sum(1 for _ in run) * page
+        if flag & (_ENTRY_PRESENT | _ENTRY_SWAPPED):
             yield PageRun(
-                address + start * page,
-                address + end * page,
-                is_file=bool(flags[start] & _ENTRY_FILE),
+                address,
+                end,
+                is_file=bool(flag & _ENTRY_FILE),
                 is_zero=False,
-                is_guard=bool(flags[start] & _ENTRY_GUARD),
-                is_swapped=bool(flags[start] & _ENTRY_SWAPPED),
+                is_guard=bool(flag & _ENTRY_GUARD),
+                is_swapped=bool(flag & _ENTRY_SWAPPED),
             )
+        address = end

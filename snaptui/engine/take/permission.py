@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Final
 
 from snaptui.engine.progress import Warned
 from snaptui.engine.take.processes import user_name
 
-_YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
+_YAMA: Final = "/proc/sys/kernel/yama/ptrace_scope"
 
 
 def may_read(pid: int) -> bool:
@@ -35,8 +34,8 @@ def refusal(pid: int) -> Warned:
     except OSError:
         owner = os.geteuid()
     scope = 0
-    with contextlib.suppress(OSError, ValueError):
-        scope = int(_YAMA.read_text())
+    with contextlib.suppress(OSError, ValueError), open(_YAMA) as file:
+        scope = int(file.read())
     if owner != os.geteuid():
         who = "root" if owner == 0 else f"{user_name(owner)} or root"
         remedy = f"it belongs to {user_name(owner)}: run snap as {who} (sudo snap ...)"

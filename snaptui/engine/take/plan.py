@@ -44,7 +44,10 @@ class Piece:
     text_offset: int = 0
     """For `text`: where in the text image it is."""
     forced: bool = False
-    """For `stored`: only /proc/PID/mem reads it, since the process itself must not."""
+    """To be read by /proc/PID/mem: the process itself must not, or it shares the pages with others, and for
+    process_vm_readv(2), which pins pages, the kernel would first make it copies of its own."""
+    twin: int = 0
+    """For `stored`: the process saved before that has the same page frames at the same addresses."""
     unreadable: str = ""
     """For `stored`: why part of it may turn out to be unreadable, which is no loss then."""
 
@@ -82,9 +85,28 @@ class Planner:
     def close(self) -> None:
         self._pagemap.close()
 
+    def reads_files(self, mapping: Mapping) -> bool:
+        """Whether what is stored of the mapping can be its file's, or memory that others share.
+
+        If not, it is the process's own pages alone.
+        """
+        if not mapping.is_file or mapping.is_anonymous or (mapping.device, mapping.inode) in self._saved:
+            return False
+        return self._shared.holds(mapping) or self._is_stored_whole(mapping)
+
     def plan(self, mappings: Sequence[Mapping]) -> list[Piece]:
         """The fate of every address of `mappings`, by address."""
-        return [piece for mapping in mappings for piece in self._mapping(mapping)]
+        pieces = (piece for mapping in mappings for piece in self._mapping(mapping))
+        return [part for piece in pieces for part in self._by_sharing(piece)]
+
+    def _by_sharing(self, piece: Piece) -> Iterator[Piece]:
+        """The piece, cut where pages that fork(2) left to several processes begin and end."""
+        shares = piece.mapping.shared and not piece.mapping.is_shared
+        if piece.kind != "stored" or piece.forced or not shares:
+            yield piece
+            return
+        for start, end, is_shared in self._pagemap.sharing(piece.start, piece.end):
+            yield dataclasses.replace(piece.part(start, end), forced=is_shared)
 
     def _mapping(self, mapping: Mapping) -> Iterator[Piece]:
         whole = Piece(mapping.start, mapping.end, "left out", mapping)
@@ -136,7 +158,7 @@ class Planner:
 
     def _data_file(self, mapping: Mapping, runs: Iterator[PageRun]) -> Iterator[Piece]:
         """A file that is no part of the text image: its changed pages; all if it can't be found later."""
-        if mapping.deleted or self._all or not self._is_on_disk(mapping):
+        if self._is_stored_whole(mapping):
             yield Piece(
                 mapping.start,
                 mapping.end,
@@ -154,6 +176,9 @@ class Planner:
         with contextlib.suppress(OSError):
             found = os.stat(f"/proc/{self._image.tid}/root{mapping.path}")
             self.data_files[mapping.path] = DataFile(mapping.path, found.st_size, found.st_mtime_ns)
+
+    def _is_stored_whole(self, mapping: Mapping) -> bool:
+        return mapping.deleted or self._all or not self._is_on_disk(mapping)
 
     def _is_on_disk(self, mapping: Mapping) -> bool:
         return mapping.path.startswith("/") and (mapping.device, mapping.inode) not in self._image.files

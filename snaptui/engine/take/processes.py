@@ -129,6 +129,15 @@ def read_process(pid: int) -> LiveProcess:
     return process
 
 
+def still_runs(process: LiveProcess) -> bool:
+    """Whether that very process has not ended: its pid may be another's by now."""
+    try:
+        stat = parse_stat(read_whole(f"/proc/{process.pid}/stat"))
+    except (OSError, ValueError):
+        return False
+    return stat.start_ticks == process.start_ticks and not stat.has_ended
+
+
 def _read(pid: int) -> LiveProcess:
     with open_directory(f"/proc/{pid}") as directory:
         stat = parse_stat(read_whole("stat", directory))

@@ -98,6 +98,11 @@ class StopSession:
             raise
         return self._result()
 
+    def quiet_threads(self, pid: int) -> list[int]:
+        """The threads of a process that stand and are not just about to take a signal, the main one first."""
+        quiet = [t.tid for t in self._tracees.values() if t.pid == pid and t.registers and not t.signal]
+        return sorted(quiet, key=lambda tid: (tid != pid, tid))
+
     def release(self) -> None:
         """Let every thread run on exactly as before; again, to look for threads that stopped late."""
         if not self._tracees:

@@ -2,37 +2,47 @@
 
 ptrace(2) binds a tracee to the *thread* that traces it. This thread does nothing else and ends as
 soon as the targets run again; then the kernel lets go of any that could not be let go of by request.
-It hands what it reads to the thread that writes, through a queue with a bounded number of buffers.
+It tells the thread that writes what to take, and waits for it; or, where that cannot read, hands it what
+it reads itself, through a queue with a bounded number of buffers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from snaptui.engine.errors import NoSuchProcess, TargetError
-from snaptui.engine.progress import CancelToken, Paused, Progress, Sink, Warned
-from snaptui.engine.snapfile.fields import U8
+from snaptui.engine.progress import CancelToken, Paused, Sink, Warned
+from snaptui.engine.snapfile.encoder import Rows
 from snaptui.engine.snapfile.joining import SEGMENTS_9FRONT, Range, join
 from snaptui.engine.snapfile.linux import DataFile, Link
 from snaptui.engine.snapfile.mappings import parse_maps
 from snaptui.engine.take import ptracing
 from snaptui.engine.take.images import TextImage
-from snaptui.engine.take.memory import CHUNK, Item, MemoryReader, Pages
+from snaptui.engine.take.layout import Item, layout
+from snaptui.engine.take.memory import CHUNK, MemoryReader, Pages
+from snaptui.engine.take.options import CaptureOptions
+from snaptui.engine.take.others import file_locks
 from snaptui.engine.take.permission import refusal
 from snaptui.engine.take.plan import Piece, Planner
 from snaptui.engine.take.procfiles import kernel_state, process_files
 from snaptui.engine.take.stop import StoppedThread, StopSession
+from snaptui.engine.take.twins import Twins
 
-_BUFFERS: Final = 12
-"""Buffers of CHUNK bytes between reading and writing: 96 MiB that are read ahead of the writer."""
+if TYPE_CHECKING:
+    from snaptui.engine.take.forker import Copied
+
+_BUFFERS: Final = 24
+"""Buffers of CHUNK bytes between reading and writing: 192 MiB that are read ahead of the writer at most."""
+
+_MOST: Final = 32 << 20
+"""Bytes that who writes takes at once: 8 ms, until it looks whether to go on, and tells how far it is."""
 
 _POLL: Final = 0.1  # seconds between looks at the cancel token while the writer is behind
 
@@ -53,6 +63,24 @@ class Taken:
     uptime: float
     """Seconds since boot when the state was read."""
     unreadable: list[Range] = field(default_factory=list)
+    """What was planned, but refused by the kernel, by address."""
+    has_ended: bool = False
+    """The process was killed while it was read."""
+    copy: int = 0
+    """The pid of the copy that its memory is read from (--fork)."""
+
+    @property
+    def source(self) -> int:
+        """The thread whose memory is read."""
+        return self.copy or self.image.tid
+
+    def missed(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """So many bytes at these addresses, ascending, could not be read."""
+        for address, size in ranges:
+            if self.unreadable and self.unreadable[-1][1] == address:
+                self.unreadable[-1] = (self.unreadable[-1][0], address + size)
+            else:
+                self.unreadable.append((address, address + size))
 
     @property
     def stored_size(self) -> int:
@@ -74,22 +102,39 @@ class End:
     error: BaseException | None = None
 
 
-Message = Begin | Item | End
+@dataclass(frozen=True, slots=True)
+class Written:
+    """To be set when all before it is written: the process stands until then, for who writes also reads."""
+
+    event: threading.Event
+
+
+Message = Begin | Item | Pages | Written | End
 
 
 class Tracer:
     """Takes several processes in one stop; `messages` tells what it finds, in the order of the file."""
 
     def __init__(
-        self, images: Sequence[TextImage], *, all_memory: bool, plan9: bool, sink: Sink, cancel: CancelToken
+        self,
+        images: Sequence[TextImage],
+        options: CaptureOptions,
+        *,
+        reads: bool,
+        sink: Sink,
+        cancel: CancelToken,
     ) -> None:
+        """`reads`: hand over contents, not rows to be taken."""
         self._images = {image.pid: image for image in images}
-        self._all_memory, self._plan9 = all_memory, plan9
+        self._options, self._reads = options, reads
+        self._twins = Twins()
+        self._locks = b""
         self._sink, self._cancel = sink, cancel
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._free: queue.SimpleQueue[U8] = queue.SimpleQueue()
-        for _ in range(_BUFFERS):
-            self._free.put(np.empty(CHUNK, dtype=np.uint8))
+        # The one used last comes first: its bytes are in the cache, and those never used take no memory.
+        self._free: queue.LifoQueue[mmap.mmap] = queue.LifoQueue()
+        for _ in range(_BUFFERS if reads else 0):
+            self._free.put(mmap.mmap(-1, CHUNK))
         self._thread = threading.Thread(target=self._run, name="snap-tracer", daemon=True)
 
     def start(self) -> None:
@@ -115,10 +160,24 @@ class Tracer:
             self.messages.put(End(pause))
 
     def _take(self) -> float:
+        """Take them one way or the other; returns the seconds that the targets stood."""
+        if not self._options.fork:
+            return self._take_stopped()
+        from snaptui.engine.take.forked import ForkedTargets  # 5 ms, for --fork alone
+
+        with ForkedTargets(tuple(self._images.values()), all_memory=self._options.all_memory) as targets:
+            answer = targets.copy(self._sink, self._cancel)
+            if not answer.why_not:
+                self._read([self._describe_copied(copied) for copied in answer.copied])
+                return answer.pause
+        return answer.pause + self._take_stopped()
+
+    def _take_stopped(self) -> float:
         """Stop, read, let go; returns the seconds that the targets stood."""
         pids = tuple(self._images)
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         states = {pid: kernel_state(pid) for pid in pids}
+        self._locks = file_locks()
         self._sink(Paused(pids))
         began = time.monotonic()
         try:
@@ -143,15 +202,37 @@ class Tracer:
             return []
         image = self._images[pid]
         try:
-            files = process_files(image.tid)
+            files = process_files(image.tid, self._locks)
             pieces, data_files = self._plan(image, files)
         except (NoSuchProcess, OSError):
             self._sink(Warned(f"process {pid} ended before it could be saved", pid=pid, missing=True))
             return []
-        _warn_of_missing_registers(pid, threads, self._sink)
-        state = _of_these_threads(pid, state, threads)
-        segments = self._segments(pid, pieces)
-        return [Taken(pid, image, state, files, threads, pieces, segments, data_files, uptime)]
+        return [self._taken(Taken(pid, image, state, files, threads, pieces, [], data_files, uptime))]
+
+    def _describe_copied(self, copied: Copied) -> Taken:
+        """The same of a process that runs on, and has a copy."""
+        from snaptui.engine.take.forked import image_of_copy
+
+        image = self._images[copied.pid]
+        pieces, data_files = copied.kept.plan(
+            image_of_copy(image, copied), all_memory=self._options.all_memory
+        )
+        taken = Taken(
+            *(copied.pid, image, copied.state, copied.files, copied.threads, pieces, []),
+            *(data_files, copied.uptime),
+            copy=copied.copy,
+        )
+        taken.missed(copied.kept.missed)
+        return self._taken(taken)
+
+    def _taken(self, taken: Taken) -> Taken:
+        """Complete what was found."""
+        _warn_of_missing_registers(taken.pid, taken.threads, self._sink)
+        taken.state = _of_these_threads(taken.pid, taken.state, taken.threads)
+        if len(self._images) > 1 and not self._reads:
+            taken.pieces = self._twins.find(taken.pid, taken.source, taken.pieces)
+        taken.segments = self._segments(taken.pid, taken.pieces)
+        return taken
 
     def _plan(
         self, image: TextImage, files: dict[str, bytes | Link]
@@ -161,7 +242,7 @@ class Tracer:
             message = "its memory map cannot be read: its memory is missing"
             self._sink(Warned(message, pid=image.pid, missing=True))
             return [], ()
-        with contextlib.closing(Planner(image, all_memory=self._all_memory)) as planner:
+        with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
             pieces = planner.plan(parse_maps(smaps))
             return pieces, tuple(planner.data_files.values())
 
@@ -182,7 +263,7 @@ class Tracer:
                 f"its memory lies so far apart that {SEGMENTS_9FRONT} segments would cost"
                 f" {too_costly >> 20} MiB: it is written as {len(segments)}, which 9front's snapfs refuses"
             )
-            if self._plan9:
+            if self._options.plan9:
                 raise TargetError(
                     f"process {pid}: {message}", help="leave out --plan9 to save it all the same"
                 )
@@ -190,21 +271,32 @@ class Tracer:
         return segments
 
     def _read(self, taken: Iterable[Taken]) -> None:
-        taken = list(taken)
-        total = sum(process.stored_size for process in taken)
-        done = 0
         for process in taken:
             self.messages.put(Begin(process))
-            reader = MemoryReader(process.image.tid, self._new_buffer)
-            for item in reader.items(process.segments, process.pieces):
+            items = layout(process.segments, process.pieces, CHUNK if self._reads else _MOST)
+            for item in self._read_here(process, items) if self._reads else items:
                 self.messages.put(item)
-                if isinstance(item, Pages):
-                    done += item.pages.nbytes
-                    self._sink(Progress("memory", min(done, total), total))
-            process.unreadable = reader.unreadable
-            _warn_of_unreadable(process, reader.has_ended, self._sink)
+            self._wait_until_written()
+            _warn_of_unreadable(process, self._sink)
 
-    def _new_buffer(self) -> U8:
+    def _read_here(self, process: Taken, items: Iterable[Item]) -> Iterator[Item | Pages]:
+        """The items, with contents in the place of rows."""
+        reader = MemoryReader(process.source, self._new_buffer)
+        for item in items:
+            yield reader.read(item) if isinstance(item, Rows) else item
+        process.missed(sorted(reader.missed))
+        process.has_ended = reader.has_ended
+
+    def _wait_until_written(self) -> None:
+        """Unless it is read here: then it is read already."""
+        if self._reads:
+            return
+        event = threading.Event()
+        self.messages.put(Written(event))
+        while not event.wait(_POLL):
+            self._cancel.check()
+
+    def _new_buffer(self) -> mmap.mmap:
         while True:
             self._cancel.check()
             with contextlib.suppress(queue.Empty):
@@ -240,7 +332,7 @@ def _warn_of_missing_registers(pid: int, threads: Sequence[StoppedThread], sink:
         sink(Warned(message, pid=pid, missing=True))
 
 
-def _warn_of_unreadable(process: Taken, has_ended: bool, sink: Sink) -> None:
+def _warn_of_unreadable(process: Taken, sink: Sink) -> None:
     lost = [
         (start, min(end, piece.end))
         for start, end in process.unreadable
@@ -248,9 +340,10 @@ def _warn_of_unreadable(process: Taken, has_ended: bool, sink: Sink) -> None:
         if piece.start <= start < piece.end and not piece.unreadable
     ]
     size = sum(end - start for start, end in lost) >> 10
-    if lost and has_ended:
+    if lost and process.has_ended:
         message = (
-            f"was killed while it was read: {size} KiB of its memory from {lost[0][0]:#x} on are missing"
+            f"{'its copy ' if process.copy else ''}was killed while it was read:"
+            f" {size} KiB of its memory from {lost[0][0]:#x} on are missing"
         )
         sink(Warned(message, pid=process.pid, missing=True))
     elif lost:

@@ -83,6 +83,16 @@ static void anonymous_kinds(void)
     madvise(p, 256 * KIB, MADV_DONTDUMP);
     note("dont-dump", p, 256 * KIB);
 
+    p = anonymous(256 * KIB);
+    fill(p, 256 * KIB, 11);
+    madvise(p, 256 * KIB, MADV_DONTFORK);
+    note("dont-fork", p, 256 * KIB);
+
+    p = anonymous(256 * KIB);
+    fill(p, 256 * KIB, 12);
+    madvise(p, 256 * KIB, MADV_WIPEONFORK);
+    note("wipe-on-fork", p, 256 * KIB);
+
     p = anonymous(16 * PAGE);
     fill(p, 16 * PAGE, 8);
     if (!madvise(p + 5 * PAGE, 2 * PAGE, MADV_GUARD_INSTALL)) {

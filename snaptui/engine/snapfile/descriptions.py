@@ -7,16 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from snaptui.engine.snapfile.fields import U8, U64, digit_counts, field, put_fields
-from snaptui.engine.snapfile.model import PAGE, ImageKind
+from snaptui.engine.snapfile.fieldarrays import U8, U64, digit_counts, put_fields
+from snaptui.engine.snapfile.fields import field
+from snaptui.engine.snapfile.model import PAGE, RAW, RAW_SIZE, ZERO, ImageKind
 
 Indices = npt.NDArray[np.int64]
 Sizes = npt.NDArray[np.int64]
-
-ZERO: Final = ord("z")
-RAW: Final = ord("r")
-RAW_SIZE: Final = 1 + PAGE
-"""Bytes of the description of a raw page."""
 
 _FEW_RUNS: Final = 256
 """Below this many runs of raw pages, copying run by run beats numpy's scattered copy."""
@@ -28,18 +24,12 @@ class Description:
     Made with the bytes that each takes; then filled, kind by kind.
     """
 
-    def __init__(self, sizes: Sizes, headers: dict[int, bytes]) -> None:
-        """`headers`: what stands before the description of a page, by its index in the array."""
-        before = np.zeros(len(sizes), dtype=np.int64)
-        for index, header in headers.items():
-            before[index] = len(header)
-        ends = np.cumsum(sizes + before)
+    def __init__(self, sizes: Sizes, room: U8) -> None:
+        """The bytes are laid out in `room`: new memory, page by page, costs as much as filling it."""
+        ends = np.cumsum(sizes)
         self.starts = ends - sizes
         """Where the description of each page begins."""
-        self.bytes: U8 = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
-        for index, header in headers.items():
-            start = self.starts[index]
-            self.bytes[start - len(header) : start] = np.frombuffer(header, dtype=np.uint8)
+        self.bytes: U8 = room[: int(ends[-1]) if len(ends) else 0]
 
     def put_zeros(self, which: Indices) -> None:
         self.bytes[self.starts[which]] = ZERO
@@ -48,7 +38,6 @@ class Description:
         """The pages numbered `which` of `pages` (n x 1024), as they are."""
         starts = self.starts[which]
         self.bytes[starts] = RAW
-        # A segment's header may stand between two pages that follow each other.
         breaks = np.flatnonzero(np.diff(starts) != RAW_SIZE) + 1
         if len(breaks) > _FEW_RUNS:
             pieces = np.lib.stride_tricks.sliding_window_view(self.bytes, PAGE, writeable=True)
