@@ -5,6 +5,7 @@ This is the only place that knows of errno: an error of the engine becomes the n
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
@@ -16,7 +17,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 from snaptui.engine.errors import AccessDenied, SnapError
-from snaptui.engine.serve.nodes import Directory, File, Link, Node, Tree
+from snaptui.engine.serve.nodes import Directory, File, Link, Node, Opened, Tree
 from snaptui.engine.serve.tree import MemoryFile, qid_of
 from snaptui.engine.serve.underlay import Underlay
 
@@ -47,9 +48,10 @@ class Operations:
 
     def __init__(self, tree: Tree, underlay: Underlay, *, after: bool) -> None:
         self._root = tree.root
+        self._ahead = tree.ahead
         self._underlay = underlay
         self._after = after
-        self._handles: dict[int, File | int] = {}
+        self._handles: dict[int, Opened | int] = {}
         self._numbers = itertools.count(1)
 
     def getattr(self, path: str, _info: OpenFile | None = None) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class Operations:
         if isinstance(found, Old):
             self._handles[number] = self._underlay.open(found.path)
         elif isinstance(found, File):
-            self._handles[number] = found
+            self._handles[number] = found.opened(self._ahead, prepares=False)
             # What is served never changes. But `mem` ends, and begins anew, at any byte, where a cache of
             # whole pages would fail: there every read comes to us as it is.
             info.keep_cache = 1
@@ -99,15 +101,18 @@ class Operations:
         info.fh = number
         return 0
 
-    def read(self, _path: str, size: int, offset: int, info: OpenFile) -> bytes:
-        """Bytes of an open file."""
+    def read(self, _path: str, size: int, offset: int, info: OpenFile) -> Any:
+        """Bytes of an open file: `bytes`, or an array of ctypes that shows a block and is copied nowhere."""
         file = self._handles[info.fh]
         if isinstance(file, int):
             return os.pread(file, size, offset)
         try:
-            return file.read(offset, size)
+            content = file.read(offset, size)
         except SnapError as error:
             raise _as_os_error(error) from error
+        if isinstance(content, bytes):
+            return content
+        return (ctypes.c_char * len(content)).from_buffer(content)
 
     def release(self, _path: str, info: OpenFile) -> int:
         """Nobody has the file open any more."""

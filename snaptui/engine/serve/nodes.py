@@ -8,7 +8,21 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
+
+from snaptui.engine.serve.ahead import Ahead, Reader
+from snaptui.engine.snapfile.fieldarrays import U8
+
+
+class Opened(Protocol):
+    """A file as one who has opened it reads it."""
+
+    def read(self, offset: int, count: int) -> bytes | memoryview:
+        """As `File.read`."""
+
+    def preparation(self) -> Callable[[], None] | None:
+        """What is to be done for the next read, after one was answered, and may take long."""
+
 
 FILE_MODE: Final = 0o444
 DIRECTORY_MODE: Final = 0o555
@@ -70,6 +84,26 @@ class File(Node, abc.ABC):
         Raises `SnapError` where there are bytes that cannot be had (`NotCaptured` in `mem`).
         """
 
+    def preparation(self) -> Callable[[], None] | None:
+        """Nothing is to be done for the next read."""
+        return None
+
+    def opened(self, ahead: Ahead, prepares: bool) -> Opened:  # noqa: ARG002 - for those that are worth it
+        """What reads it for one who has opened it; `prepares`: and who sees to its `preparation`."""
+        return self
+
+
+class StoredFile(File, abc.ABC):
+    """A file that may be large, and of which whole blocks cost little more than small pieces."""
+
+    @abc.abstractmethod
+    def read_into(self, offset: int, out: U8) -> int:
+        """Fill `out` from `offset` on, as far as `read` would go; returns how far. Raises as it does."""
+
+    def opened(self, ahead: Ahead, prepares: bool) -> Opened:
+        """What reads ahead of one who reads in sequence."""
+        return Reader(self, ahead, prepares)
+
 
 class Link(Node):
     """A symbolic link. 9P has none: there it is a file that holds the target."""
@@ -84,8 +118,10 @@ class Tree:
 
     def __init__(self, root: Directory, close: Callable[[], None] = lambda: None) -> None:
         self.root = root
+        self.ahead = Ahead()
         self._close = close
 
     def close(self) -> None:
         """Let go of what the tree is read from."""
+        self.ahead.close()
         self._close()

@@ -21,8 +21,9 @@ from snaptui.engine.errors import NotCaptured
 from snaptui.engine.inspect.core import CoreImage
 from snaptui.engine.inspect.sysroot import SysrootEntry, sysroot_entries
 from snaptui.engine.progress import Sink, Warned
-from snaptui.engine.serve.nodes import Directory, File, Link, Node, Origin, Tree
+from snaptui.engine.serve.nodes import Directory, File, Link, Node, Origin, StoredFile, Tree
 from snaptui.engine.snapfile import LinuxRecord, Process, Snapshot
+from snaptui.engine.snapfile.fieldarrays import U8
 
 PLAN9_FILES: Final = (
     "ctl", "fd", "fpregs", "kregs", "mem", "noteid", "ns", "proc", "regs", "segment", "status", "text",
@@ -37,6 +38,15 @@ _LAST_TIME: Final = (1 << 32) - 1
 
 _QUOTED: Final = frozenset(b"`^#*[]=|\\?${}()'<>&;")
 """What rc(1) gives a meaning to, besides blanks and control characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How to read parts of something: both are asked for no byte past its end."""
+
+    read: Callable[[int, int], bytes]
+    read_into: Callable[[int, U8], None]
+
 
 Leaf = Callable[["Place", str], Node]
 Leaves = Iterable[tuple[tuple[str, ...], Leaf]]
@@ -64,7 +74,26 @@ class PartsFile(File):
         return self._parts(offset, count) if count > 0 else b""
 
 
-class MemoryFile(File):
+class LargeFile(StoredFile):
+    """A file that functions read in parts, into new bytes or given ones; never past the end."""
+
+    def __init__(self, name: str, qid: int, origin: Origin, size: int, source: Parts) -> None:
+        super().__init__(name, qid, origin, size=size)
+        self._source = source
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Raises what the function raises."""
+        count = min(count, self.size - offset)
+        return self._source.read(offset, count) if count > 0 else b""
+
+    def read_into(self, offset: int, out: U8) -> int:
+        """Raises what the function raises."""
+        count = max(0, min(len(out), self.size - offset))
+        self._source.read_into(offset, out[:count])
+        return count
+
+
+class MemoryFile(StoredFile):
     """A process's memory, by virtual address.
 
     As with Linux's /proc/PID/mem, a read that begins where something was captured gives what there is up
@@ -85,7 +114,22 @@ class MemoryFile(File):
         count = min(count, self.size - offset)
         if count <= 0:
             return b""
-        return self._process.read_memory(offset, self._captured(offset, count) or count)
+        try:
+            return self._process.read_memory(offset, count)
+        except NotCaptured:
+            captured = self._captured(offset, count)
+            if not captured:
+                raise
+            return self._process.read_memory(offset, captured)
+
+    def read_into(self, offset: int, out: U8) -> int:
+        """The same, into `out`."""
+        count = min(len(out), self.size - offset)
+        if count <= 0:
+            return 0
+        count = self._captured(offset, count) or count
+        self._process.read_memory_into(offset, out[:count])
+        return count
 
     def _captured(self, address: int, count: int) -> int:
         """How many of `count` bytes from `address` on are captured, without a gap."""
@@ -132,6 +176,9 @@ class Place:
 
     def file(self, name: str, size: int, parts: Callable[[int, int], bytes]) -> Node:
         return PartsFile(name, self._qid(name), self.origin, size, parts)
+
+    def large(self, name: str, size: int, source: Parts) -> Node:
+        return LargeFile(name, self._qid(name), self.origin, size, source)
 
     def memory(self, name: str, process: Process) -> Node:
         return MemoryFile(name, self._qid(name), self.origin, process)
@@ -208,7 +255,7 @@ def _process_files(process: Process, place: Place) -> Iterable[Node]:
         elif name == "mem" and process.memory:
             yield place.memory(name, process)
         elif name == "text" and process.text:
-            yield place.file(name, process.text_size, process.read_text)
+            yield place.large(name, process.text_size, Parts(process.read_text, process.read_text_into))
     if process.linux is not None:
         yield from _linux_files(process, process.linux, place)
 
@@ -225,7 +272,7 @@ def _linux_files(process: Process, record: LinuxRecord, place: Place) -> Iterabl
     except NotCaptured:
         pass  # of a machine without cores, or a record that lacks what a core needs
     else:
-        yield place.file("core", core.size, core.read)
+        yield place.large("core", core.size, Parts(core.read, core.read_into))
     yield place.directory("root", lambda inner: _level(inner, _sysroot(process)))
     tasks = [(parts[1:], partial(_record_file, record, name)) for parts, name in names if parts[0] == "task"]
     yield place.directory("task", lambda inner: _level(inner, tasks))
@@ -253,7 +300,11 @@ def _sysroot_file(process: Process, entry: SysrootEntry, place: Place, name: str
     if entry.file is None:
         return place.link(name, entry.link)
     start = entry.file.offset
-    return place.file(name, entry.file.size, lambda offset, count: process.read_text(start + offset, count))
+    source = Parts(
+        lambda offset, count: process.read_text(start + offset, count),
+        lambda offset, out: process.read_text_into(start + offset, out),
+    )
+    return place.large(name, entry.file.size, source)
 
 
 def _level(place: Place, leaves: Leaves) -> Iterable[Node]:

@@ -17,13 +17,12 @@ from typing import Final, Protocol
 
 from snaptui.engine.serve.ninep import messages
 from snaptui.engine.serve.ninep.errors import Malformed
+from snaptui.engine.serve.ninep.inbox import Inbox
 from snaptui.engine.serve.ninep.messages import Buffers
 from snaptui.engine.serve.ninep.session import Session
 from snaptui.engine.serve.nodes import Tree
 
 _SIZE: Final = struct.Struct("<I")
-_RECEIVE: Final = 8192
-"""Bytes asked for at a time: hundreds of requests; nearly all are a few dozen bytes."""
 _NO_SIGNAL: Final = int(socket.MSG_NOSIGNAL)  # a client that is gone is no reason to die of SIGPIPE
 _MOST_THREADS: Final = 16
 _MOST_BYTES: Final = 4 << 20
@@ -46,6 +45,8 @@ class Connection:
         self, client: socket.socket, tree: Tree, watch: Watch, ended: Callable[[Connection], None]
     ) -> None:
         self._socket = client
+        self._inbox = Inbox(client)
+        self._ahead = tree.ahead
         self._session = Session(tree)
         self._lock = self._session.lock
         self._watch = watch
@@ -153,10 +154,18 @@ class Connection:
                 self._send(session.respond(request))
                 if self._turn != turn:
                     return
+                prepare = request.preparation()
+                self._working = prepare is not None
+            if prepare is not None:
+                prepare()
+                with lock:
+                    if self._turn != turn:
+                        return
+                    self._working = False
 
     def _receive(self) -> bytes | None:
         """The next message, whole; None when the client has sent its last. Raises OSError, Malformed."""
-        data = self._rest or self._socket.recv(_RECEIVE)
+        data = self._rest or self._inbox.receive(not self._ahead.busy)
         # Nearly always this is one message and nothing else.
         if messages.HEADER_SIZE <= len(data) <= self._session.msize and _SIZE.unpack_from(data)[0] == len(
             data
@@ -168,7 +177,7 @@ class Connection:
     def _receive_on(self, data: bytes) -> bytes | None:
         """The next message, which starts with `data` or lies in them."""
         while len(data) < _SIZE.size:
-            more = self._socket.recv(_RECEIVE)
+            more = self._inbox.receive(not self._ahead.busy)
             if not more:
                 return None
             data += more

@@ -18,7 +18,7 @@ from snaptui.engine.serve.ninep import errors, messages
 from snaptui.engine.serve.ninep.errors import Malformed, RequestError
 from snaptui.engine.serve.ninep.messages import Buffers
 from snaptui.engine.serve.ninep.state import Fid, Request, State
-from snaptui.engine.serve.nodes import Directory, File, Link, Node
+from snaptui.engine.serve.nodes import Directory, File, Link, Node, Opened, Tree
 
 SMALLEST_MSIZE: Final = 256
 """As fossil has it: Rwalk with 16 qids (217 bytes) and the longest Rerror (137) fit."""
@@ -156,21 +156,31 @@ def start_open(state: State, request: Request) -> None:
 
     def apply() -> Buffers:
         fid.opened = True
-        fid.read = _reader(fid.node)
+        fid.file = _file(fid.node, state.tree)
         qid = messages.qid(fid.node)
         return _reply(p9.Ropen(qid=qid, iounit=state.largest_read, tag=request.tag))
 
     request.answer = apply
 
 
-def _reader(node: Node) -> Callable[[int, int], bytes] | None:
+def _file(node: Node, tree: Tree) -> Opened | None:
     """What reads a file. A link is one that holds its target."""
     if isinstance(node, File):
-        return node.read
-    if isinstance(node, Link):
-        target = os.fsencode(node.target)
-        return lambda offset, count: target[offset : offset + count]
-    return None
+        return node.opened(tree.ahead, prepares=True)
+    return _LinkFile(node) if isinstance(node, Link) else None
+
+
+class _LinkFile:
+    """A link, as a file that holds its target."""
+
+    def __init__(self, link: Link) -> None:
+        self._target = os.fsencode(link.target)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self._target[offset : offset + count]
+
+    def preparation(self) -> None:
+        return None
 
 
 def start_read(state: State, request: Request, data: bytes) -> None:

@@ -43,7 +43,7 @@ _WITH_TEXT: Final = (p9.Tversion, p9.Tauth, p9.Tattach, p9.Twalk, p9.Tcreate)
 _MAX_LENGTH: Final = (1 << 63) - 1  # a stat's length is signed (fcall.h); `mem` may end above
 _MAX_TIME: Final = (1 << 32) - 1
 
-Buffers = tuple[bytes, ...]
+Buffers = tuple[bytes | memoryview, ...]
 """The bytes of one answer, in pieces that are sent one after the other."""
 
 
@@ -85,7 +85,7 @@ def _bad_text(kind: int) -> RequestError:
     return RequestError(errors.NOT_FOUND if kind == p9c.TWALK else errors.BOTCH)
 
 
-def rread(tag: int, data: bytes) -> Buffers:
+def rread(tag: int, data: bytes | memoryview) -> Buffers:
     """Rread, its data not copied."""
     return _RREAD_FIELDS.pack(11 + len(data), _RREAD, tag, len(data)), data
 

@@ -63,14 +63,14 @@ class Session(State):
         fid = self.fids.get(number)
         if (
             fid is None
-            or fid.read is None
+            or fid.file is None
             or tag in self.pending
             or tag == messages.NO_TAG
             or size != len(data)
         ):
             return None
         largest = self.msize - messages.READ_OVERHEAD
-        request = FileRead(tag, fid.read, offset, count if count < largest else largest)
+        request = FileRead(tag, fid.file, offset, count if count < largest else largest)
         self.pending[tag] = request
         return request
 

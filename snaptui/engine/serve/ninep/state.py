@@ -11,7 +11,7 @@ from snaptui.engine.errors import SnapError
 from snaptui.engine.serve.ninep import errors, messages
 from snaptui.engine.serve.ninep.errors import RequestError
 from snaptui.engine.serve.ninep.messages import Buffers
-from snaptui.engine.serve.nodes import Node, Tree
+from snaptui.engine.serve.nodes import Node, Opened, Tree
 
 FIRST_MSIZE: Final = 8192
 """Bytes: the limit before a Tversion was answered, so for that message itself."""
@@ -23,15 +23,15 @@ MAX_FIDS: Final = 65536
 class Fid:
     """A client's handle on a node, and on how it got there: 9P's `..` goes back by that way."""
 
-    __slots__ = ("index", "listing", "node", "offset", "opened", "path", "read")
+    __slots__ = ("file", "index", "listing", "node", "offset", "opened", "path")
 
     def __init__(self, path: tuple[Node, ...]) -> None:
         self.path = path
         """From the root to the node."""
         self.node = path[-1]
         self.opened = False
-        self.read: Callable[[int, int], bytes] | None = None
-        """The bytes of an open file, from an offset; None unless it is one."""
+        self.file: Opened | None = None
+        """What reads an open file; None unless it is one."""
         self.listing: Sequence[Node] = ()
         """An open directory's entries."""
         self.index = 0
@@ -60,6 +60,10 @@ class Request:
         self.kind = kind
         self.tag = tag
 
+    def preparation(self) -> Callable[[], None] | None:
+        """What may take long, and is to be done for the next request, when this one is answered."""
+        return None
+
     def perform(self) -> None:
         """Do the job, if there is one; whatever goes wrong becomes the answer."""
         if self.job is None:
@@ -75,17 +79,21 @@ class Request:
 class FileRead(Request):
     """A read of an open file: the hot one, so it is made without closures."""
 
-    def __init__(self, tag: int, read: Callable[[int, int], bytes], offset: int, count: int) -> None:
+    def __init__(self, tag: int, file: Opened, offset: int, count: int) -> None:
         self.kind = messages.TREAD
         self.tag = tag
         self.tracked = True
-        self._read = read
+        self._file = file
         self._offset = offset
         self._count = count
 
-    def job(self) -> bytes:
+    def job(self) -> bytes | memoryview:
         """The bytes; no more than were asked for, or the message would break."""
-        return self._read(self._offset, self._count)[: self._count]
+        return self._file.read(self._offset, self._count)[: self._count]
+
+    def preparation(self) -> Callable[[], None] | None:
+        """What the file has to do for the next one."""
+        return self._file.preparation()
 
     def answer(self) -> Buffers:
         """Rread."""
