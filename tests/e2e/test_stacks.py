@@ -64,6 +64,38 @@ int main() {
     clerk.join();
 }
 """
+NESTED = """
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+int main(void)
+{
+    int waits(int depth) { return depth ? waits(depth - 1) + 1 : pause(); }
+    void *works(void *unused)
+    {
+        pthread_mutex_lock(&lock);
+        return (char *)unused + waits(0);
+    }
+    pthread_t thread;
+    pthread_mutex_lock(&lock);
+    pthread_create(&thread, NULL, works, NULL);
+    puts("ready"); fflush(stdout);
+    return waits(3);
+}
+"""
+LAMBDA = """
+#include <cstdio>
+#include <mutex>
+#include <unistd.h>
+int main() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        auto deeper = [] { puts("ready"); fflush(stdout); for (;;) pause(); };
+        deeper();
+    });
+}
+"""
 RUST = """
 use std::sync::{Arc, Condvar, Mutex};
 #[inline(never)] fn waits(pair: &(Mutex<bool>, Condvar)) -> bool {
@@ -245,6 +277,24 @@ def test_cpp_names_have_their_namespaces_and_no_parameters(tmp_path: Path) -> No
     assert "shop::Clerk::operator()" in clerk
 
 
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_functions_inside_of_functions_and_what_was_inlined_into_them(tmp_path: Path, language: str) -> None:
+    compiler = {"c": "cc", "cpp": "c++"}[language]
+    if not shutil.which(compiler):
+        pytest.skip("needs a compiler")
+    source, binary = tmp_path / f"nested.{language}", tmp_path / "nested"
+    source.write_text({"c": NESTED, "cpp": LAMBDA}[language])
+    subprocess.run([compiler, "-g", "-O2", "-pthread", "-o", binary, source], check=True)
+    with running([binary]) as victim:
+        victim.wait_asleep()
+        path, live = save_and_lose(victim, tmp_path, binary, source)
+    ours = saved_stacks(path)
+    compare(live, ours)
+    names = [frame["function"] for frames in ours.values() for frame in frames]
+    assert {"c": "works", "cpp": "_FUN"}[language] in names
+    assert not [name for name in names if "." in name]  # `works.0` is the linker's
+
+
 def test_rust_names_are_as_in_the_source(tmp_path: Path) -> None:
     if not shutil.which("rustc"):
         pytest.skip("needs rustc")
@@ -253,12 +303,16 @@ def test_rust_names_are_as_in_the_source(tmp_path: Path) -> None:
     subprocess.run(["rustc", "-g", "-C", "opt-level=2", "-o", binary, source], check=True, cwd=tmp_path)
     with running([binary]) as victim:
         path, live = save_and_lose(victim, tmp_path, binary, source)
-    main, worker = ([frame["function"] for frame in frames] for frames in saved_stacks(path).values())
-    assert main[-1] == "main"
+    ours = saved_stacks(path)
+    compare(live, ours)  # all that was inlined, too
+    main, worker = ([frame["function"] for frame in frames] for frames in ours.values())
     assert "waits::main" in main
     at = worker.index("waits::waits")
     assert worker[at + 1] == "waits::works"
-    assert {plain(name) for name in live[max(live)]} >= {"waits", "works"}
+    inlined = next(frame for frame in ours[max(ours)] if frame["function"].endswith("Condvar::wait<bool>"))
+    assert inlined["inlined"]
+    closure = next(frame for frame in ours[max(ours)] if "main::{closure" in frame["function"])
+    assert (closure["source"], closure["line"]) == (str(source), 12)
     assert not [name for name in (*main, *worker) if "$" in name]
 
 

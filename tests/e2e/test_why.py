@@ -199,6 +199,77 @@ both.wait()
 print("ready", flush=True)
 threads[0].join()
 """
+GLOBAL_LOCKS = """
+import threading
+first, second, both = threading.Lock(), threading.Lock(), threading.Barrier(3)
+def first_second():
+    with first:
+        both.wait()
+        with second:
+            pass
+def second_first():
+    with second:
+        both.wait()
+        with first:
+            pass
+for function in (first_second, second_first):
+    threading.Thread(target=function).start()
+both.wait()
+print("ready", flush=True)
+"""
+OBJECT_LOCKS = """
+import threading
+class Account:
+    def __init__(self):
+        self.lock = threading.Lock()
+    def pay(self, other):
+        with self.lock:
+            both.wait()
+            with other.lock:
+                pass
+one, other, both = Account(), Account(), threading.Barrier(3)
+for pair in ((one, other), (other, one)):
+    threading.Thread(target=Account.pay, args=pair).start()
+both.wait()
+print("ready", flush=True)
+"""
+SLEEPING_HOLDER = """
+import threading, time
+lock, held = threading.Lock(), threading.Event()
+def sleeps():
+    with lock:
+        held.set()
+        time.sleep(1000)
+threading.Thread(target=sleeps).start()
+held.wait()
+print("ready", flush=True)
+lock.acquire()
+"""
+QUEUE = """
+import queue, threading
+def consumes():
+    items.get()
+items = queue.Queue()
+thread = threading.Thread(target=consumes)
+thread.start()
+print("ready", flush=True)
+thread.join()
+"""
+EVENT = """
+import threading
+def waits():
+    never.wait()
+never = threading.Event()
+for _ in range(8):
+    threading.Thread(target=waits).start()
+print("ready", flush=True)
+"""
+JOIN = """
+import threading, time
+thread = threading.Thread(target=time.sleep, args=(1000,))
+thread.start(); print("ready", flush=True)
+thread.join()
+"""
 ASYNCIO = """
 import asyncio
 async def main():
@@ -244,7 +315,33 @@ SCRIPTS = {
     "Lock": (
         LOCKS.replace("KIND", "Lock"),
         "deadlock",
-        r"threading.Lock wanted .*lock_second\(\) of thread \d+ has it as held",
+        r"threading.Lock wanted .*inside of its `with` block in lock_second\(\) at script.py:8",
+    ),
+    "Lock of a module": (
+        GLOBAL_LOCKS,
+        "deadlock",
+        r"Lock second \(.* second_first\(\) at script.py:12.*Lock first \(.* first_second\(\) at script.py:7",
+    ),
+    "Lock of an object": (
+        OBJECT_LOCKS,
+        "deadlock",
+        r"Lock 0x\w+ \(thread (\d+) is inside of its `with` block in pay\(\) at script.py:9\), held by .* \1",
+    ),
+    "Lock of a sleeper": (
+        SLEEPING_HOLDER,
+        "blocked",
+        r"all wait for thread \d+ \(\w+\), which sleeps .*Lock lock .*`with` block in sleeps\(\)",
+    ),
+    "queue": (QUEUE, "blocked", r"an item in the Queue 0x\w+, in consumes\(\) at script.py:4, and no thread"),
+    "event": (
+        EVENT,
+        "blocked",
+        r"8 threads: each waits for the Event 0x\w+ to be set, in waits\(\) at script.py",
+    ),
+    "join": (
+        JOIN,
+        "idle",
+        r"thread \d+ \(\w+\), which sleeps for .*waits in <module>\(\) at script.py:5 for",
     ),
     "RLock": (
         LOCKS.replace("KIND", "RLock"),
@@ -258,7 +355,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_way_to_hang_in_python_is_named(tmp_path: Path, name: str) -> None:
-    if "Lock" in name:
+    if "Lock" in name or name in ("queue", "event", "join"):
         pytest.importorskip("pystack")
     code, kind, words = SCRIPTS[name]
     script = tmp_path / "script.py"

@@ -40,8 +40,9 @@ def read_stacks(
         frames, problem = _unwound(process, thread, native, why_not, with_locals)
         if thread.tid in python:
             frames = merge(frames, python[thread.tid])
-        problems = [problem, why_no_python]
-        stacks.append(ThreadStack(thread.tid, thread.name, frames, "; ".join(filter(None, problems))))
+        said = "; ".join(filter(None, [problem, why_no_python]))
+        holds_gil = thread.tid in python and python[thread.tid].holds_gil
+        stacks.append(ThreadStack(thread.tid, thread.name, frames, said, holds_gil))
     return tuple(stacks)
 
 

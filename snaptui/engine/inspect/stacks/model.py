@@ -59,6 +59,8 @@ class ThreadStack:
     """Innermost first."""
     problem: str = ""
     """Why it is missing, or may not be whole."""
+    holds_gil: bool = False
+    """Whether it is the thread that may run Python: it has the global interpreter lock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,12 @@ from the text image: nothing is copied but those.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from snaptui.engine.errors import NotCaptured
@@ -18,6 +21,7 @@ from snaptui.engine.inspect.demangle import function_name
 from snaptui.engine.inspect.notes import MACHINES, build_notes
 from snaptui.engine.inspect.stacks.images import open_image
 from snaptui.engine.inspect.stacks.model import Frame, Local
+from snaptui.engine.inspect.stacks.scopes import Scopes
 from snaptui.engine.progress import CancelToken
 from snaptui.engine.snapfile import LinuxRecord, Process
 
@@ -29,6 +33,9 @@ _VALUE_MAX: Final = 160
 """Characters of a local's value; what is larger is for the memory view."""
 _TYPE_MAX: Final = 4096
 """Bytes of a local that is read: an array of a megabyte on the stack says nothing in a line."""
+_MANGLED: Final = ("_Z", "_R")
+_RUST_START: Final = re.compile(r"std::rt::lang_start(?!_)")
+"""What main() of a Rust program calls. It is compiled with that, unlike lang_start_internal."""
 SIGNAL_HANDLER_CALLED: Final = "<signal handler called>"
 _TRAMPOLINES: Final = (
     bytes.fromhex("48c7c00f000000 0f05"),  # x86-64: mov $15,%rax; syscall
@@ -47,6 +54,8 @@ class NativeStacks:
     def __init__(self, process: Process, linux: LinuxRecord, cancel: CancelToken) -> None:
         import drgn
 
+        # What drgn says of debug information that it cannot read is for its authors; it reads the rest.
+        logging.getLogger("drgn").addHandler(logging.NullHandler())
         self._drgn = drgn
         self._process, self._cancel = process, cancel
         self._program = drgn.Program()
@@ -58,6 +67,7 @@ class NativeStacks:
         for start, end in _readable(process):
             self._program.add_memory_segment(start, end - start, self._read)
         self._load(linux)
+        self._scopes = Scopes(process, linux)
 
     def frames(self, tid: int, *, with_locals: bool) -> tuple[Frame, ...]:
         """The frames of a thread, innermost first. Raises SnapError if it cannot be unwound."""
@@ -65,13 +75,14 @@ class NativeStacks:
             trace = self._program.stack_trace(tid)
         except (LookupError, ValueError, NotImplementedError, self._drgn.FaultError) as error:
             raise NotCaptured(f"the stack cannot be unwound: {error}") from error
-        found = []
+        found: list[Frame] = []
         for index in range(min(len(trace), _DEPTH)):
             frame = self._frame(trace[index], with_locals=with_locals)
             if frame is None:
                 break
-            found.append(frame)
-            if frame.function == "main" and not frame.inlined:
+            found += self._with_inlined(trace[index], frame)
+            frame = found[-1]
+            if frame.function == "main" and not frame.inlined and not _is_of_rust(found):
                 break  # what called main is the same in every program; gdb leaves it out too
         return tuple(found)
 
@@ -98,6 +109,21 @@ class NativeStacks:
             locals=self._locals(found) if with_locals else (),
         )
 
+    def _with_inlined(self, found: drgn.StackFrame, frame: Frame) -> tuple[Frame, ...]:
+        """A frame, with those that were inlined into it before it, where drgn does not know its function."""
+        if not frame.source or frame.inlined or frame.signal or found.function_name is not None:
+            return (frame,)
+        scopes = self._scopes.of(self._program.module(frame.pc), frame.pc - (not found.interrupted))
+        source, line = frame.source, frame.line
+        frames = []
+        for scope in scopes:
+            function = scope.name or ("" if scope.is_inlined else frame.function)
+            frames.append(
+                replace(frame, function=function, source=source, line=line, inlined=scope.is_inlined)
+            )
+            source, line = scope.caller
+        return tuple(frames) or (frame,)
+
     def _is_trampoline(self, pc: int) -> bool:
         """Whether a signal handler returns to there: to rt_sigreturn(2), which has no name in libc."""
         try:
@@ -110,13 +136,24 @@ class NativeStacks:
         plain = found.function_name or ""
         if found.is_inline:
             return plain
-        try:
-            linked = found.symbol().name
-        except LookupError:
+        linked = self._linked(found)
+        if not linked:
             return plain
         qualified = function_name(linked)
         # The linker may have folded equal functions into one: then the name is another's.
         return qualified if not plain or qualified.endswith(plain) else plain
+
+    def _linked(self, found: drgn.StackFrame) -> str:
+        """The linker's name; of several the one that people use: `puts`, not `_IO_puts`."""
+        try:
+            symbol = found.symbol()
+        except LookupError:
+            return ""
+        every = (one for one in self._program.symbols(symbol.address) if one.address == symbol.address)
+        names = {str(one.name) for one in every if one.size == symbol.size} or {str(symbol.name)}
+        if any(name.startswith(_MANGLED) for name in names):
+            return str(symbol.name)
+        return min(names, key=lambda name: (name.startswith("_"), len(name), name))
 
     def _module(self, pc: int) -> tuple[str, int]:
         try:
@@ -172,6 +209,11 @@ class NativeStacks:
         # Most have none: names then come from their symbol tables.
         with contextlib.suppress(self._drgn.MissingDebugInfoError):
             self._program.load_module_debug_info(*self._program.modules())
+
+
+def _is_of_rust(frames: Sequence[Frame]) -> bool:
+    """Whether a Rust main called this one: with debug information gdb shows all that is behind it."""
+    return any(frame.source and _RUST_START.match(frame.function) for frame in frames)
 
 
 def _readable(process: Process) -> Iterator[tuple[int, int]]:

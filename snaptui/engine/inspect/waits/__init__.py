@@ -55,10 +55,12 @@ def _finding(thread: Thread, calls: Calls) -> Finding:
         return Finding("stopped", f"is stopped by a signal (SIGSTOP or the like){where}", "its state, T")
     if state == "t":
         tracer = thread.process.status("TracerPid")
-        by = f" by process {tracer}" if tracer not in ("", "0") else ""
+        by = f", process {tracer}" if tracer not in ("", "0") else ""
         return Finding("traced", f"is held by a debugger{by}{where}", "its state, t")
     if state in "ZX":
         return Finding("ended", "has ended", f"its state, {state}", outside=True)
+    if state == "D" and (found := calls.vforked(thread)) is not None:
+        return found
     if state == "D":
         kernel = " < ".join(thread.kernel_stack[:4])
         call = (
@@ -68,7 +70,11 @@ def _finding(thread: Thread, calls: Calls) -> Finding:
         )
         deep = f": {kernel}" if kernel else ""
         return Finding("uninterruptible", f"is in uninterruptible sleep in {call}{deep}", "its state, D")
-    if state == "R" or (thread.call is None and state == "?"):
+    # A thread that has just been woken, to find that another one was faster, waits for the GIL all the same.
+    runs = state == "R" and not (thread.call is not None and thread.is_in("take_gil"))
+    if runs or (thread.call is None and state == "?"):
+        spins = ", which waits in pthread_spin_lock()" if thread.is_in("pthread_spin_lock") else ""
+        where += spins
         return Finding("busy", f"runs{where or ': in which function is not known'}", f"its state, {state}")
     found = calls.finding(thread)
     if found is not None:

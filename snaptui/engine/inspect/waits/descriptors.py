@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from snaptui.engine.errors import NotCaptured
-from snaptui.engine.inspect.waits.facts import Program
+from snaptui.engine.inspect.waits.facts import Program, signal_names
 from snaptui.engine.inspect.waits.finding import Target
 
 _INODE: Final = re.compile(r"^(pipe|socket):\[(\d+)\]$")
 _LINK_STATES: Final = {"0A": "listening", "02": "connecting", "08": "closed by its peer", "01": "connected"}
 """Of net/tcp (net/tcp_states.h)."""
-_WATCHED: Final = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)
+_TIMER: Final = re.compile(r"^it_value: \((\d+), (\d+)\)", re.MULTILINE)
+_OF_PIDFD: Final = re.compile(r"^Pid:\s*(\d+)", re.MULTILINE)
+_MASK: Final = re.compile(r"^sigmask:\s*([0-9a-f]+)", re.MULTILINE)
 _ACCESS: Final = 0o3  # O_ACCMODE: 0 reads, 1 writes, 2 does both
 
 Use = Literal["read", "write"]
@@ -30,6 +32,8 @@ class Other:
     targets: tuple[Target, ...] = ()
     outside: bool = False
     """Whether it may be held outside of the snapshot."""
+    timed: bool = False
+    """Whether it is a timer, which runs off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +76,49 @@ class Descriptors:
         """Whether somebody may type into it."""
         return self.link(program, number).startswith(("/dev/pts/", "/dev/tty", "/dev/console"))
 
-    def watched(self, program: Program, number: int) -> tuple[int, ...]:
-        """The descriptors that an epoll instance watches."""
-        return tuple(int(found) for found in _WATCHED.findall(program.text(f"fdinfo/{number}")))
-
-    def is_listening(self, program: Program, number: int) -> bool:
-        """Whether it is a socket that takes connections."""
-        inode = _INODE.match(self.link(program, number))
-        socket = self._sockets.get(inode[2]) if inode else None
-        return socket is not None and socket.state == "listening"
-
     def other_end(self, program: Program, number: int, use: Use) -> Other:
         """Who has to act when a thread waits to read from a descriptor, or to write to it."""
         link = self.link(program, number)
         inode = _INODE.match(link)
         if inode is None:
-            return self._named_pipe(program, link, use) if link.startswith("/") else Other("", outside=True)
+            if link.startswith("/"):
+                return self._named_pipe(program, link, use)
+            return self._of_kernel(link, program.text(f"fdinfo/{number}"))
         if inode[1] == "pipe":
             return self._pipe_end(program, link, use)
         return self._peer(program, inode[2])
+
+    def listener(self, program: Program, address: str) -> Other:
+        """Who listens at an address; nobody known, if it is none of the snapshot's processes."""
+        inodes = {
+            f"socket:[{one.inode}]"
+            for one in self._sockets.values()
+            if one.state == "listening" and address and _listens_at(one, address)
+        }
+        holders = [
+            self._programs[pid]
+            for pid, links in self._links.items()
+            if pid != program.pid and inodes & set(links.values())
+        ]
+        if not holders:
+            return Other("", outside=True)
+        verb = "listens" if len(holders) == 1 else "listen"
+        targets = tuple(Target(holder.pid, 0, f"a connection to {address}") for holder in holders)
+        return Other(f"{_names(holders)} {verb} there", targets)
+
+    def _of_kernel(self, link: str, info: str) -> Other:
+        """What the kernel itself ends: a timer, the end of a process, a signal."""
+        if link == "anon_inode:[timerfd]" and (timer := _TIMER.search(info)):
+            left = int(timer[1]) + int(timer[2]) / 1e9
+            return Other(f"it runs off in {left:.3f} s", timed=True) if left else Other("it is not set")
+        if link == "anon_inode:[pidfd]" and (process := _OF_PIDFD.search(info)):
+            other = self._programs.get(int(process[1]))
+            if other is not None:
+                return Other(f"it is of {_names([other])}", (Target(other.pid, 0, "its end"),))
+            return Other(f"it is of process {process[1]}, which is not in the snapshot", outside=True)
+        if link == "anon_inode:[signalfd]" and (mask := _MASK.search(info)):
+            return Other(f"it is for {signal_names(int(mask[1], 16))}", outside=True)
+        return Other("", outside=True)
 
     def holders(self, link: str, access: tuple[int, ...]) -> Iterator[tuple[Program, int]]:
         """The processes that have a file open for that: 0 to read, 1 to write, 2 for both."""
@@ -112,7 +140,7 @@ class Descriptors:
         if targets:
             return Other(f"only {_names(others)} can {verb} it" + self._and_itself(program, pids), targets)
         if program.pid in pids:
-            return Other(f"of the processes saved only this one can {verb} it itself", outside=True)
+            return Other(f"of the processes saved only this one itself can {verb} it", outside=True)
         return Other(f"no process of the snapshot can {verb} it", outside=True)
 
     def _and_itself(self, program: Program, pids: Mapping[int, None]) -> str:
@@ -156,6 +184,13 @@ class Descriptors:
         if targets:
             return Other(f"the other end is {_names(list(holders.values()))}", targets)
         return Other("the other end is not in the snapshot" if socket.remote else "", outside=True)
+
+
+def _listens_at(socket: Socket, address: str) -> bool:
+    if socket.kind == "unix":
+        return socket.local == address
+    anywhere = socket.local.startswith(("0.0.0.0:", "[::]:"))
+    return _plain(socket.local) == _plain(address) or (anywhere and _same_port(socket.local, address))
 
 
 def _names(programs: list[Program]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,6 +53,11 @@ class Thread:
         return self.stack.frames
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it is a zombie: a main thread stays one while others run."""
+        return self.saved.state in ("Z", "X")
+
+    @property
     def kernel_stack(self) -> tuple[str, ...]:
         """The kernel's functions, innermost first; empty where that was not to be read."""
         return tuple(_STACK.findall(self.saved.kernel.partition("\nstack")[2]))
@@ -77,11 +83,16 @@ _INCLUDED: Final = ("/usr/include/", "/rustc/", "library/std/", "library/core/")
 """Where the source of what every program of C++ or Rust has in it is."""
 
 
+def is_of_libc(frame: Frame) -> bool:
+    """Whether a function is of the C or C++ library, the loader, or the kernel's."""
+    return _LIBRARY.search(frame.module) is not None
+
+
 def _is_of_a_library(frame: Frame) -> bool:
     return (
         frame.signal
         or frame.source.startswith(_INCLUDED)
-        or _LIBRARY.search(frame.module) is not None
+        or is_of_libc(frame)
         or frame.function.startswith(("std::", "<std::"))
     )
 
@@ -92,14 +103,26 @@ def plain_name(function: str) -> str:
     return re.sub(r"\.(constprop|part|isra|cold)\b.*", "", name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A process of the snapshot."""
 
     process: Process
     linux: LinuxRecord
+    symbols: Symbols
     threads: dict[int, Thread] = field(default_factory=dict)
     """By their ids, the main one first."""
+    inner: dict[int, int] = field(default_factory=dict)
+    """Threads by the ids that the process knows them by: others than ours inside of a container."""
+
+    def by_inner(self, tid: int) -> Thread | None:
+        """The thread that the process itself calls so, in a lock that it holds, say."""
+        return self.threads.get(self.inner.get(tid, -1))
+
+    def by_pthread(self, address: int) -> Thread | None:
+        """The thread whose pthread_t that is: on x86-64 it is where FS points to (glibc, musl)."""
+        found = (one for one in self.threads.values() if one.saved.registers.get("fs_base") == address)
+        return next(found, None) if address else None
 
     @property
     def pid(self) -> int:
@@ -116,10 +139,21 @@ class Program:
         except NotCaptured:
             return ""
 
-    def status(self, field_name: str) -> str:
-        """A field of status (proc_pid_status(5))."""
-        found = re.search(rf"^{field_name}:\s*(.*)$", self.text("status"), re.MULTILINE)
+    def status(self, field_name: str, member: str = "status") -> str:
+        """A field of status (proc_pid_status(5)), or of another member that is written like it."""
+        found = re.search(rf"^{field_name}:\s*(.*)$", self.text(member), re.MULTILINE)
         return found[1] if found else ""
+
+    @property
+    def inner_pid(self) -> int:
+        """Its pid as it knows it itself: another one than ours inside of a container."""
+        names = self.status("NSpid").split()
+        return int(names[-1]) if names else self.pid
+
+    def stat(self, number: int) -> str:
+        """A field of stat behind the name, by its number in proc_pid_stat(5): 5 is the process group."""
+        words = self.text("stat").rpartition(")")[2].split()
+        return words[number - 3] if 0 <= number - 3 < len(words) else ""
 
     def clock(self, number: int) -> float:
         """What a clock (clock_gettime(2)) showed when the process was stopped, in seconds; 0 if unknown."""
@@ -134,6 +168,13 @@ class Program:
         except SnapError:
             return None
 
+    def memory(self, address: int, length: int) -> bytes:
+        """The bytes in memory there; none if they cannot be read."""
+        try:
+            return self.process.read_memory(address, length) if length else b""
+        except SnapError:
+            return b""
+
     def string(self, address: int) -> str:
         """The text in memory there, up to its NUL; empty if it cannot be read."""
         for length in (_TEXT_MAX, 256, 16, 1):
@@ -146,8 +187,7 @@ class Program:
 
     def describe(self, address: int) -> str:
         """What a lock is called: `queue_lock`, or its address alone where no symbol is."""
-        addresses = AddressMap(self.process.areas())
-        symbol = Symbols(self.process, addresses).near(address)
+        symbol = self.symbols.near(address)
         return f"{symbol} ({address:#x})" if symbol else f"{address:#x}"
 
 
@@ -157,11 +197,14 @@ def read_programs(processes: Sequence[Process], cancel: CancelToken) -> dict[int
     for process in processes:
         if process.linux is None:
             continue
-        program = Program(process, process.linux)
+        symbols = Symbols(process, AddressMap(process.areas()))
+        program = Program(process, process.linux, symbols)
         stacks = {stack.tid: stack for stack in read_stacks(process, with_locals=True, cancel=cancel)}
         for saved in saved_threads(process):
             stack = stacks.get(saved.tid) or ThreadStack(saved.tid, saved.name, ())
             program.threads[saved.tid] = Thread(program, saved, stack, _call(saved))
+            names = program.status("NSpid", f"task/{saved.tid}/status").split()
+            program.inner[int(names[-1]) if names else saved.tid] = saved.tid
         programs[process.pid] = program
     return programs
 
@@ -178,3 +221,31 @@ def _call(saved: SavedThread) -> Call | None:
         return None
     words = found[2].replace(",", " ").split()
     return Call(found[1], tuple(int(word, 0) for word in words))
+
+
+def call_text(thread: Thread) -> str:
+    """The system call of a thread with its arguments, as evidence."""
+    assert thread.call is not None
+    arguments = ", ".join(f"{value:#x}" for value in thread.call.arguments)
+    return f"the system call {thread.call.name}({arguments})"
+
+
+def timespec(program: Program, address: int) -> float | None:
+    """The seconds that a struct timespec in memory holds; None if there is none."""
+    seconds, nanoseconds = program.number(address, 8), program.number(address + 8, 8)
+    if seconds is None or nanoseconds is None or nanoseconds >= 10**9:
+        return None
+    return seconds + nanoseconds / 1e9
+
+
+def signal_names(mask: int) -> str:
+    """The signals of a set (sigset_t: signal 1 is the lowest bit): `SIGINT, SIGTERM`."""
+    numbers = [number for number in range(1, 65) if mask >> number - 1 & 1]
+    return ", ".join(_signal_name(number) for number in numbers)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -10,7 +10,7 @@ from snaptui.engine.inspect.waits.model import Edge, Wait
 Node = tuple[int, int]
 """A thread by pid and tid; a process by pid and 0."""
 
-HALTED = ("stopped", "traced", "uninterruptible")
+HALTED = ("stopped", "traced", "uninterruptible", "abandoned")
 """Kinds of threads that cannot go on, whoever they wait for."""
 
 
@@ -93,7 +93,7 @@ def build_graph(waits: Sequence[Wait], edges: Sequence[Edge]) -> Graph:
 def _can_go_on(graph: Graph, node: Node, live: set[Node]) -> bool:
     wait = graph.waits[node]
     if wait.kind in HALTED:
-        return False
+        return wait.timed
     edges = graph.edges.get(node, ())
     if wait.timed or wait.outside or not (edges or wait.anyone):
         return True

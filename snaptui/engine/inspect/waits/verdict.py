@@ -10,9 +10,14 @@ from snaptui.engine.inspect.waits.model import Edge, Kind
 
 _HELD: Final = ("mutex", "rwlock", "lock", "lock file", "gil")
 """Waits for what somebody holds: to wait long for it is a hang, whatever the holder does."""
+_PUSHES: Final = ("write", "open", "connect")
+"""Waits for somebody to take what is offered: a program that is well does not stand in these either."""
+_FOLLOWED: Final = (*_HELD, *_PUSHES, "child", "join", "read", "poll", "once")
+"""Waits for somebody who is known, and in turn may wait for another one."""
 _INPUT: Final = ("accept", "poll", "input")
 """What a program that is well waits for; a child that does is no hang of its parent."""
 _TOLD: Final = 4  # groups of threads that a verdict names
+_RINGS: Final = 3  # deadlocks that it names
 
 
 def judge(graph: Graph, names: Mapping[int, str]) -> tuple[str, Kind]:
@@ -44,24 +49,30 @@ class _Speaker:
         return f"{thread} of {process}" if self._several else thread
 
     def deadlock(self) -> tuple[str, Kind] | None:
-        """A ring of threads that wait for each other."""
-        for ring in self._graph.cycles():
-            if not self._is_closed(ring):
-                continue
-            steps = [
-                f"{self.who((edge.pid, edge.tid))} waits for {edge.why}, "
-                f"{_holding(edge)} {self.who(node) if edge.to_tid else self.who((node[0], 0))}"
-                for edge, node in ring
-            ]
-            certain = all(edge.certain for edge, _ in ring)
-            how = "" if certain else " (who holds what is concluded from variables: Python records no owner)"
-            members = {(edge.pid, edge.tid) for edge, _ in ring}
-            waiting = [
-                node for node in self._graph.waits if node not in members and self._leads_to(node, members)
-            ]
-            more = f"; {_count(len(waiting))} for these" if waiting else ""
-            return f"deadlock{how}: {'; '.join(steps)}{more}", "deadlock"
-        return None
+        """Rings of threads that wait for each other."""
+        rings = [ring for ring in self._graph.cycles() if self._is_closed(ring)]
+        if not rings:
+            return None
+        certain = all(edge.certain for ring in rings for edge, _ in ring)
+        how = "" if certain else " (who holds what is not recorded, but concluded)"
+        members = {(edge.pid, edge.tid) for ring in rings for edge, _ in ring}
+        waiting = [
+            node for node in self._graph.waits if node not in members and self._leads_to(node, members)
+        ]
+        said = [
+            "; ".join(f"{self.who((edge.pid, edge.tid))} {self._step(edge, node)}" for edge, node in ring)
+            for ring in rings
+        ]
+        more = f"; and {len(said) - _RINGS} more" if len(said) > _RINGS else ""
+        more += f"; {_count(len(waiting))} for these" if waiting else ""
+        return f"deadlock{how}: {'; and another one: '.join(said[:_RINGS])}{more}", "deadlock"
+
+    def _step(self, edge: Edge, node: Node) -> str:
+        """`waits for mutex m, held by thread 12`."""
+        other = self.who(node if edge.to_tid else (node[0], 0))
+        if edge.why == "its end":
+            return f"waits for the end of {other}"
+        return f"waits for {edge.why}, {_holding(edge)} {other}"
 
     def _is_closed(self, ring: Sequence[tuple[Edge, Node]]) -> bool:
         """Whether nobody else can end it. A lock can only be freed by who holds it."""
@@ -109,13 +120,32 @@ class _Speaker:
 
     def chain(self) -> tuple[str, Kind] | None:
         """Threads that wait for what another one holds, which itself waits for something else."""
+        return self._held_outside() or self._chain(_HELD) or self._chain(_FOLLOWED)
+
+    def _held_outside(self) -> tuple[str, Kind] | None:
+        """Threads that wait for what is held by nobody known, or offer what nobody known takes."""
+        found = [
+            node
+            for node, wait in self._graph.waits.items()
+            if not self._graph.edges.get(node)
+            and not wait.timed
+            and (wait.kind in _PUSHES or wait.kind == "rwlock" or (wait.kind in _HELD and not wait.anyone))
+        ]
+        if not found:
+            return None
+        others = [
+            node for node in self._graph.waits if node not in found and self._leads_to(node, set(found))
+        ]
+        more = f"; {_count(len(others))} for {'that' if len(found) == 1 else 'these'}" if others else ""
+        return f"blocked: {self.summary(found)}{more}", "blocked"
+
+    def _chain(self, kinds: Sequence[str]) -> tuple[str, Kind] | None:
         for node, wait in self._graph.waits.items():
-            edges = self._graph.edges.get(node, ())
-            if not edges and wait.kind in _HELD and not wait.anyone:
-                return f"blocked: {self.who(node)} {wait.sentence}", "blocked"
             root = self._graph.root(node)
-            if not edges or wait.kind not in (*_HELD, "child", "connect") or root == node:
+            if not self._graph.edges.get(node) or wait.kind not in kinds or root == node:
                 continue
+            if wait.outside and wait.kind not in _HELD:
+                continue  # others may end it as well
             last = self._graph.waits[root]
             all_wait = [one for one in self._graph.waits if one != root and self._leads_to(one, {root})]
             every = len(all_wait) == len(self._graph.waits) - 1
@@ -124,11 +154,14 @@ class _Speaker:
                 if every
                 else f"{self.who(node)} waits"
                 if len(all_wait) == 1
-                else _count(len(all_wait))
+                else _count(len(all_wait)).replace("other ", "")
             )
-            kind: Kind = "blocked" if wait.kind in _HELD or last.kind not in _INPUT else "idle"
-            head = "" if kind == "blocked" else "no hang seen: "
-            return f"{head}{subject} for {self.who(root)}, which {last.sentence} ({wait.sentence})", kind
+            is_hang = wait.kind in (*_HELD, *_PUSHES, "child") and (
+                wait.kind in _HELD or last.kind not in _INPUT
+            )
+            head = "" if is_hang else "no hang seen: "
+            said = f"{head}{subject} for {self.who(root)}, which {last.sentence} ({wait.sentence})"
+            return said, "blocked" if is_hang else "idle"
         return None
 
     def summary(self, nodes: Iterable[Node]) -> str:
