@@ -8,6 +8,7 @@ options. Only the module of the command that is run gets imported, so that `snap
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import inspect
 import os
@@ -48,9 +49,12 @@ COMMANDS: Final = (
     Command("psu", "list the processes of this machine"),
     Command("info", "say what is in a snapshot"),
     Command("why", "say why saved processes hang: deadlocks, and what each thread waits for"),
+    Command("diff", "compare two snapshots of the same processes: do they hang, or are they slow?"),
     Command("stack", "show where every thread of a saved process was, function by function"),
     Command("segments", "list the memory of a saved process"),
     Command("hexdump", "show the memory of a saved process in hexadecimal"),
+    Command("search", "find text, bytes or pointers in the memory of saved processes"),
+    Command("strings", "print the texts in the memory of saved processes"),
     Command("regs", "show the registers of a saved process"),
     Command("cat", "write one /proc file of a saved process to standard output"),
     Command("gdb", "start gdb on a saved process"),
@@ -153,12 +157,18 @@ def snaptui() -> NoReturn:
 def _parse_snaptui(argv: Sequence[str]) -> argparse.Namespace:
     if not argv and not _has_terminal():
         snaptui_parser(complete=False).print_help(sys.stderr)
+        print("\nsnaptui: alone it is the application, which needs a terminal", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
     if argv and argv[0] in _BY_NAME:
         return _parse(command_parser(_BY_NAME[argv[0]], f"snaptui {argv[0]}"), argv[1:])
-    if not argv or os.path.isfile(argv[0]):
+    if not argv or _is_for_the_app(argv[0]):
         return _parse(command_parser(_BY_NAME["app"], "snaptui"), argv)
     return snaptui_parser(complete=False).parse_args(argv)  # --help, --version, or a mistake
+
+
+def _is_for_the_app(word: str) -> bool:
+    """Whether it is a file, or meant as one though it is not there; or an option of the app's."""
+    return os.path.isfile(word) or os.sep in word or word.endswith((".snap", ".zst")) or word == "--no-mouse"
 
 
 def _has_terminal() -> bool:
@@ -179,6 +189,8 @@ def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
 
 def _main(prog: str, parse: Callable[[Sequence[str]], argparse.Namespace]) -> NoReturn:
     _fill_closed_streams()
+    # Imports make much that lasts, and no garbage: to look for it again and again takes a tenth of a start.
+    gc.set_threshold(50_000)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             # Names of files and processes are bytes: what the terminal can't show is escaped.

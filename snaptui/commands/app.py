@@ -19,6 +19,9 @@ NAME = "app"
 _YOUNG_OBJECTS: Final = 20_000
 """New objects between two collections: a look at 5,000 processes makes 10,000. Python's own number is 700."""
 
+_TURN: Final = 0.001
+"""Seconds that a thread of ours may keep the interpreter from the screen. Python's own number is 0.005."""
+
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of app."""
@@ -38,12 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.files:
         if not os.path.exists(path):
             raise SnapError(f"{path}: there is no such file")
+        if os.path.isdir(path):
+            raise SnapError(f"{path}: is a directory, and no snapshot")
 
     gc.disable()
     from snaptui.app import make_app
 
     app = make_app(files=arguments.files)
     _collect_seldom()
+    sys.setswitchinterval(_TURN)
     try:
         app.run(mouse=not arguments.no_mouse)
     finally:

@@ -36,7 +36,7 @@ def convert_file(arguments: argparse.Namespace, prog: str, target: str, *, compr
     check_target(target, arguments.file, force=arguments.force)
     with Reporter(plain_view(arguments, prog)) as reporter, Interrupts() as interrupts:
         # Damage must be noticed now, not when the original is gone.
-        open_snapshot(arguments.file, sink=reporter.sink, cancel=interrupts.cancel).close()
+        open_snapshot(arguments.file, fresh=True, sink=reporter.sink, cancel=interrupts.cancel).close()
         size = convert(
             arguments.file, target, compress=compress, sink=reporter.sink, cancel=interrupts.cancel
         )

@@ -15,9 +15,10 @@ import bisect
 from collections.abc import Iterator
 from typing import Final
 
+from snaptui.commands.addressing import ADDRESS_END, address_of, address_range
 from snaptui.commands.options import SAVED_PROCESS, SNAPSHOT_FILE
 from snaptui.engine.inspect.hexdump import ROW, HexDump
-from snaptui.engine.snapfile import Process, Snapshot, open_snapshot
+from snaptui.engine.snapfile import Process, open_snapshot
 from snaptui.explain import visible
 
 NAME = "hexdump"
@@ -26,8 +27,6 @@ PARENTS = (SNAPSHOT_FILE, SAVED_PROCESS)
 _PIECE: Final = 1 << 20
 """Bytes read at a time: one frame of a compressed snapshot."""
 _DEFAULT_LENGTH: Final = 256
-_UNITS: Final = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_ADDRESS_END: Final = 1 << 64
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +42,11 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the rows. Raises SnapError; what comes before the address that is not captured is printed."""
-    where, length = arguments.range
+    where = arguments.range
     with open_snapshot(arguments.file) as snapshot:
         process = snapshot.process(arguments.pid)
-        address = where if isinstance(where, int) else _address_named(snapshot, process, where)
-        length = min(length, _ADDRESS_END - address)
+        address = address_of(snapshot, process, where.start)
+        length = min(where.length or _DEFAULT_LENGTH, ADDRESS_END - address)
         labels = _labels(process, address, address + length) if arguments.labels else {}
         dump = HexDump(address, squeeze=not arguments.all_rows, labels=labels)
         try:
@@ -56,13 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             _print(dump.finish())
     return 0
-
-
-def _address_named(snapshot: Snapshot, process: Process, name: str) -> int:
-    from snaptui.engine.inspect.expressions import parse_address
-    from snaptui.engine.inspect.opened import Opened
-
-    return parse_address(name, Opened(snapshot, process).surroundings(0))
 
 
 def _labels(process: Process, start: int, end: int) -> dict[int, list[str]]:
@@ -87,41 +79,6 @@ def read_pieces(process: Process, address: int, length: int) -> Iterator[bytes]:
         stop = min(end, address + _PIECE, edges[index] if index < len(edges) else end)
         yield process.read_memory(address, stop - address)
         address = stop
-
-
-def address_range(text: str) -> tuple[int | str, int]:
-    """`ADDR[+LEN]` as an address, or a name that stands for one, and a length in bytes."""
-    head, plus, tail = text.rpartition("+")
-    length = _length(tail) if plus else None
-    if length is None:
-        # No length: a name may hold a + itself (libstdc++.so.6).
-        if plus and _number(head, 16) is not None:
-            raise argparse.ArgumentTypeError(f"not a length: {tail!r} (like 64, 0x40 or 4K)")
-        head, length = text, _DEFAULT_LENGTH
-    if not length:
-        raise argparse.ArgumentTypeError(f"not a length: {tail!r} (like 64, 0x40 or 4K)")
-    address = _number(head, 16)
-    is_number = head[:1].isdigit()
-    if not head or (is_number and address is None) or (address or 0) >= _ADDRESS_END:
-        raise argparse.ArgumentTypeError(f"not an address in hexadecimal: {head!r}")
-    return head if address is None else address, length
-
-
-def _length(text: str) -> int | None:
-    unit = _UNITS.get(text[-1:].lower(), 1)
-    digits = text[:-1] if unit > 1 else text
-    number = _number(digits, 16 if digits[:2].lower() == "0x" else 10)
-    return None if number is None else number * unit
-
-
-def _number(text: str, base: int) -> int | None:
-    # int() alone would take signs, blanks, underscores and other scripts' digits.
-    if not (text.isascii() and text.isalnum()):
-        return None
-    try:
-        return int(text, base)
-    except ValueError:
-        return None
 
 
 def _print(rows: Iterator[str]) -> None:

@@ -137,7 +137,11 @@ def _pause(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """How long the processes stood still, if the snapshot knows."""
     pauses = [process["linux"].get("pause_seconds") for process in summary["processes"] if process["linux"]]
     known = [pause for pause in pauses if isinstance(pause, int | float)]
-    return [("Stopped", f"for {max(known) * 1000:.1f} ms")] if known else []
+    copied = any(
+        process["linux"] and process["linux"].get("read_from") == "copy" for process in summary["processes"]
+    )
+    how = ", to copy themselves (--fork)" if copied else ""
+    return [("Stopped", f"for {max(known) * 1000:.1f} ms{how}")] if known else []
 
 
 def _warnings(process: dict[str, Any]) -> list[str]:

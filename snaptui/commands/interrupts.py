@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
@@ -19,16 +20,12 @@ class Interrupts:
     The first one is a request: the engine lets its targets run on, leaves no file behind and raises
     `Cancelled`, which leaves the block as `Interrupted`. The second one ends the program at once:
     the kernel lets the targets run on.
-
-    With `stays_awake`, ^Z and what a terminal does to background programs that write to it are ignored: a
-    snap that stands still would have its targets stand still.
     """
 
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     _STOPS: Final = (signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN)
 
-    def __init__(self, *, stays_awake: bool = False) -> None:
-        self._stays_awake = stays_awake
+    def __init__(self) -> None:
         self.cancel = CancelToken()
         self._signal = 0
         self._before: list[tuple[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]] = []
@@ -39,10 +36,20 @@ class Interrupts:
             if (before := signal.getsignal(number)) != signal.SIG_IGN:
                 self._before.append((number, before))
                 signal.signal(number, self._take)
-        for number in self._STOPS if self._stays_awake else ():
-            self._before.append((number, signal.getsignal(number)))
-            signal.signal(number, signal.SIG_IGN)
         return self
+
+    @contextlib.contextmanager
+    def staying_awake(self) -> Iterator[None]:
+        """Ignore ^Z and what a terminal does to background programs that write to it, within the block.
+
+        A snap that stands still would have its targets stand still.
+        """
+        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in self._STOPS]
+        try:
+            yield
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

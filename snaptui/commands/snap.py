@@ -5,16 +5,23 @@ the kernel's name for them or that of their executable or argv[0].
 
 Memory, the registers of every thread, what the kernel knows (open files, the system call and wait
 channel of each thread) and the executable with its libraries go into FILE, in the format snap(6) of
-Plan 9. The processes stand still while their memory is read, all together, and then run on.
+Plan 9. The processes stand still while their memory is read, all together, and then run on. With
+--fork they stand only while they make copies of themselves, some 10 ms for a GiB.
 
 FILE appears only when it is complete, readable by you alone. Exit status: 0 when everything asked
 for is in it, 1 when something is missing (named on standard error), 2 for a wrong command line.
+
+With --every several snapshots are taken of the same processes, which are chosen once: `snaptui diff`
+of two of them tells what hangs from what is slow.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snaptui.commands.interrupts import Interrupts
@@ -31,11 +38,14 @@ from snaptui.commands.reporting import (
     error_record,
     event_record,
 )
+from snaptui.commands.series import Series, duration, positive
 from snaptui.engine.errors import ArgumentError, NothingSaved, SnapError
+from snaptui.engine.progress import Event, Warned
 from snaptui.explain import EXIT_MISSING, explain, visible
 
 if TYPE_CHECKING:
     from snaptui.engine.take.capture import CaptureResult
+    from snaptui.engine.take.options import CaptureOptions
 
 NAME = "snap"
 PARENTS = (PROGRESS,)
@@ -55,6 +65,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-z", dest="compress", action="store_true", help="compress; so does a FILE whose name ends in .zst"
     )
+    parser.add_argument(
+        "--sync", action="store_true", help="end only when FILE is on the disk, safe from a loss of power"
+    )
     parser.add_argument("--tree", action="store_true", help="save all descendants of the processes too")
     parser.add_argument(
         "--all",
@@ -62,6 +75,19 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="save also what is left out otherwise and can be read: unmodified pages of mapped data "
         "files, memory marked MADV_DONTDUMP, device memory",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="TIME",
+        type=duration,
+        help="take several, one each 500ms, 5s, 2m or 1h; FILE has a %%n where the number goes (%%%% is a "
+        "percent sign); without --count until ^C comes or the processes have ended",
+    )
+    parser.add_argument("--count", metavar="N", type=positive, help="with --every: how many")
+    parser.add_argument(
+        "--fork",
+        action="store_true",
+        help="let the processes copy themselves, as fork does, and run on at once: the copies are read",
     )
     parser.add_argument(
         "--plan9",
@@ -78,22 +104,71 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     noise.add_argument("-v", "--verbose", action="store_true", help="say what happens, and a summary")
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One snapshot: its file; and one of a series, which processes, and how."""
+
+    path: str | None
+    pids: Sequence[int] | None = None
+    options: CaptureOptions | None = None
+
+
+class _Teller:
+    """A sink for what is said between two snapshots, by nobody else's thread."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.missing = False
+
+    def __call__(self, event: Event) -> None:
+        self.missing |= isinstance(event, Warned) and event.missing
+        self._view.show(event)
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Take the snapshot. Raises SnapError."""
+    """Take the snapshot, or several. Raises SnapError."""
     _check(arguments)
-    reporter = Reporter(_view(arguments))
-    if not _is_json(arguments):
-        result = _capture(arguments, reporter)
-        if result is not None and _wants_summary(arguments):
-            print(f"{NAME}: {_summary(arguments, result)}", file=sys.stderr)
-        return EXIT_MISSING if reporter.missing else 0
-    lines = _json_view(arguments)
+    series = Series.of(arguments)
     try:
-        result = _capture(arguments, reporter)
+        with Interrupts() as interrupts:
+            if series is None:
+                return _take(arguments, _Job(arguments.output), interrupts)
+            return _take_all(arguments, series, interrupts)
     except SnapError as error:
-        lines.emit(error_record(error))
+        if not _is_json(arguments):
+            raise
+        _json_view(arguments).emit(error_record(error))
         return explain(error).status
-    lines.emit(_done_record(arguments, result))
+
+
+def _take_all(arguments: argparse.Namespace, series: Series, interrupts: Interrupts) -> int:
+    """Take a snapshot whenever one is due; those that are complete stay, whatever happens then."""
+    name = os.urandom(8).hex()
+    tell = _Teller(_view(arguments))
+    from snaptui.engine.take.choose import resolve
+    from snaptui.engine.take.followed import Followed
+
+    pids = resolve(arguments.processes, tree=arguments.tree, sink=tell)
+    # Without a count they are expected to end.
+    followed = Followed(pids, missing=series.count is not None, sink=tell)
+    # Now: what this imports would make the first one late.
+    options = _options(arguments)
+    status = 0
+    for number in series.numbers(followed, tell, interrupts.cancel):
+        job = _Job(series.file(number), followed.pids, replace(options, series=(name, number)))
+        status = max(status, _take(arguments, job, interrupts))
+        interrupts.cancel.check()
+    return EXIT_MISSING if tell.missing else status
+
+
+def _take(arguments: argparse.Namespace, job: _Job, interrupts: Interrupts) -> int:
+    """Take one snapshot; the exit status."""
+    reporter = Reporter(_view(arguments))
+    result = _capture(arguments, job, reporter, interrupts)
+    if _is_json(arguments):
+        _json_view(arguments).emit(_done_record(job, result))
+    elif result is not None and _wants_summary(arguments):
+        print(f"{NAME}: {_summary(job, result)}", file=sys.stderr)
     return EXIT_MISSING if reporter.missing else 0
 
 
@@ -112,24 +187,34 @@ def _check(arguments: argparse.Namespace) -> None:
         )
 
 
-def _capture(arguments: argparse.Namespace, reporter: Reporter) -> CaptureResult | None:
+def _capture(
+    arguments: argparse.Namespace, job: _Job, reporter: Reporter, interrupts: Interrupts
+) -> CaptureResult | None:
     """The snapshot is written; None if none of the processes can be saved. Raises SnapError."""
-    with reporter, Interrupts(stays_awake=True) as interrupts:
-        # These cost 0.2 s (numpy): not for `snap --help`. Here, since ^C must not break into an import.
+    with reporter, interrupts.staying_awake():
+        # These take 60 ms: not for `snap --help`. Here, since ^C must not break into an import.
         from snaptui.engine.snapfile.output import open_output
-        from snaptui.engine.take.capture import CaptureOptions, capture
+        from snaptui.engine.take.capture import capture
         from snaptui.engine.take.choose import resolve
 
-        compress = arguments.compress or (arguments.output or "").endswith(".zst")
-        options = CaptureOptions(all_memory=arguments.all_memory, plan9=arguments.plan9)
-        pids = resolve(arguments.processes, tree=arguments.tree, sink=reporter.sink)
+        compress = arguments.compress or (job.path or "").endswith(".zst")
+        options = job.options or _options(arguments)
+        pids = job.pids
+        if pids is None:
+            pids = resolve(arguments.processes, tree=arguments.tree, sink=reporter.sink)
         if not pids:
             return None
-        with open_output(arguments.output, compress=compress) as output:
+        with open_output(job.path, compress=compress, sync=arguments.sync) as output:
             try:
                 return capture(pids, output, options, sink=reporter.sink, cancel=interrupts.cancel)
             except NothingSaved:
                 return None  # the reporter has said why
+
+
+def _options(arguments: argparse.Namespace) -> CaptureOptions:
+    from snaptui.engine.take.options import CaptureOptions
+
+    return CaptureOptions(all_memory=arguments.all_memory, plan9=arguments.plan9, fork=arguments.fork)
 
 
 def _is_json(arguments: argparse.Namespace) -> bool:
@@ -162,14 +247,16 @@ def _wants_summary(arguments: argparse.Namespace) -> bool:
     return bool(arguments.verbose or (not arguments.quiet and sys.stderr.isatty()))
 
 
-def _summary(arguments: argparse.Namespace, result: CaptureResult) -> str:
-    where = "standard output" if arguments.output is None else visible(arguments.output)
+def _summary(job: _Job, result: CaptureResult) -> str:
+    where = "standard output" if job.path is None else visible(job.path)
     count = f"{len(result.pids)} process{'' if len(result.pids) == 1 else 'es'}"
     return f"{where}: {count}, {size_text(result.size)}, stopped for {result.pause * 1000:.1f} ms"
 
 
-def _done_record(arguments: argparse.Namespace, result: CaptureResult | None) -> dict[str, Any]:
-    record: dict[str, Any] = {"event": "done", "file": arguments.output}
+def _done_record(job: _Job, result: CaptureResult | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"event": "done", "file": job.path}
+    if job.options is not None and job.options.series is not None:
+        record["number"] = job.options.series[1]
     if result is None:
         return record | {
             "file": None,

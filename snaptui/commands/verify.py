@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         Reporter(plain_view(arguments, NAME)) as reporter,
         Interrupts() as interrupts,
-        open_snapshot(arguments.file, sink=reporter.sink, cancel=interrupts.cancel) as snapshot,
+        open_snapshot(arguments.file, fresh=True, sink=reporter.sink, cancel=interrupts.cancel) as snapshot,
     ):
         reports = Verifier(reporter.sink, interrupts.cancel).verify(snapshot.processes.values())
         names = {process.pid: process.name for process in snapshot.processes.values()}

@@ -73,6 +73,7 @@ def test_version(name: str) -> None:
 def test_without_arguments_the_commands_are_listed_and_it_is_a_usage_error() -> None:
     result = snaptui_command().expect(2)
     assert "usage: snaptui" in result.err
+    assert result.err.rstrip().endswith("the application, which needs a terminal")
     assert "info" in result.err
     assert not result.out
 

@@ -54,7 +54,7 @@ def test_a_terminal_gets_a_summary(victim: Victim, tmp_path: Path) -> None:
 
 
 def test_a_terminal_gets_a_bar_with_bytes_rate_and_time_left(tmp_path: Path) -> None:
-    with running_program("large.c", "64") as large:
+    with running_program("large.c", "1024") as large:
         _, shown = on_a_terminal(["-o", tmp_path / "x.snap", large.pid])
     assert "━" in shown
     assert "MiB" in shown or "bytes" in shown

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +22,7 @@ from tests.helpers.terminal import Terminal, app_in_terminal
 from tests.helpers.victims import Victim, compile_c, running, running_python, state_of, tracer_of, wait_until
 
 SIZES = ((80, 24), (200, 50))
+PLAN9 = Path(__file__).parents[1] / "data" / "plan9" / "two-procs.snap"
 
 TEXT = "%!PS-Adobe-3.0 page 3 that never came"
 HANGS = f"""
@@ -82,10 +88,10 @@ def test_pick_save_look_inside_mount_unmount(  # noqa: PLR0915 (one story, told 
 
         # Open; choose the process; find a text in its heap.
         terminal.press("Enter")
-        terminal.wait_for("Memory", "Segments", "Strings", "of 2")
-        if f"({page.pid})" not in terminal.screen():
+        terminal.wait_for("Memory", "Segments", "Strings", "/2 ")
+        if f"/2 {page.pid} " not in terminal.screen():
             terminal.press("p", "Down", "Enter")
-        terminal.wait_for(f"page ({page.pid})")
+        terminal.wait_for(f"/2 {page.pid} page")
         terminal.press("/")
         terminal.wait_for("what to look for")
         terminal.type(TEXT)
@@ -140,10 +146,35 @@ def test_pick_save_look_inside_mount_unmount(  # noqa: PLR0915 (one story, told 
         terminal.wait_for("the app has ended")
 
 
+@pytest.mark.skipif(bool(why_no_fuse()), reason=why_no_fuse() or "FUSE is there")
+def test_interrupting_what_has_the_terminal_does_not_interrupt_the_app(tmp_path: Path) -> None:
+    # A shell makes groups of its own for what it runs; cat is in the app's, as a debugger is.
+    with app_in_terminal(tmp_path, 80, 24, SHELL="/bin/cat") as terminal:
+        terminal.wait_for("COMMAND")
+        terminal.press("3")
+        terminal.wait_for("Nothing is served")
+        terminal.press("m")
+        terminal.wait_for("Mount a snapshot")
+        terminal.type(str(PLAN9))
+        terminal.press("Enter")
+        terminal.wait_for("1 server running")
+        terminal.press("!")
+        terminal.wait_for("exit brings the app back")
+        terminal.type("said to cat")
+        terminal.press("Enter")
+        wait_until(lambda: terminal.screen().count("said to cat") == 2, "cat repeats it")
+        terminal.press("C-c")
+        terminal.wait_for("1 server running")
+        terminal.press("u")
+        terminal.wait_for("0 servers running")
+        terminal.press("q")
+        assert terminal.status() == 0
+
+
 LARGE = "x = bytearray(b'ab' * (256 << 20)); print('ready'); import signal; signal.pause()"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_during_a_capture_leaves_the_target_running_and_no_file(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -166,6 +197,38 @@ def test_a_killed_app_leaves_the_target_running_and_no_partial_file(tmp_path: Pa
         wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
         for file in (tmp_path / "data/snaptui").iterdir():
             subprocess.run(command("verify", file), env=environment(), check=True, capture_output=True)
+
+
+def test_a_terminal_that_vanishes_without_a_signal_ends_the_app(tmp_path: Path) -> None:
+    # The kernel sends SIGHUP to those who have the terminal as their controlling one; here nobody has.
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    ends: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
+    places = dict.fromkeys(("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"), str(tmp_path))
+    values = {**environment(), **places, "TERM": "xterm"}
+    with (
+        running_python(LARGE) as victim,
+        subprocess.Popen(command("app"), env=values, start_new_session=True, **ends) as app,
+    ):
+        os.close(other_end)
+        for keys, then in (
+            (b"", b"COMMAND"),
+            (f"/pid:{victim.pid}\r".encode(), b"1 of"),
+            (b"s", b"Save as"),
+            (b"\r", b"escape stops"),
+        ):
+            os.write(terminal, keys)
+            painted = b""
+            while then not in painted:
+                painted += os.read(terminal, 1 << 16)
+        os.close(terminal)
+        try:
+            assert app.wait(20) == 128 + signal.SIGHUP
+        finally:
+            app.kill()
+        assert list((tmp_path / "snaptui").glob("*.snap*")) == []
+        wait_until(lambda: tracer_of(victim.pid) == 0, "nobody traces the target")
+        wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
 
 
 def begin_capture(terminal: Terminal, pid: int) -> None:
@@ -222,5 +285,29 @@ def test_the_size_may_change_while_it_runs(tmp_path: Path) -> None:
         terminal.wait_for("COMMAND", "Help")
         terminal.resize(30, 8)
         terminal.wait_for("PID")
+        terminal.press("q")
+        assert terminal.status() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.snap", "there is no such file"),
+        ("./missing", "there is no such file"),
+        ("/", "is a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_named_before_the_app_starts(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    with app_in_terminal(tmp_path, 80, 24, name) as terminal:
+        assert terminal.status() == 1
+        assert "usage:" not in terminal.wait_for(f"snaptui: {name}: {message}")
+
+
+def test_the_mouse_can_be_left_to_the_terminal(tmp_path: Path) -> None:
+    with app_in_terminal(tmp_path, 80, 24, "--no-mouse") as terminal:
+        terminal.wait_for("COMMAND", "Help")
+        assert terminal._tmux("display-message", "-p", "#{mouse_any_flag}").strip() == "0"
         terminal.press("q")
         assert terminal.status() == 0

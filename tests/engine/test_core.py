@@ -101,7 +101,7 @@ def gcore(victim: Victim, directory: Path) -> Path:
 def kernel_core(victim: Victim, directory: Path) -> Path:
     """The kernel's own, which the process leaves in its directory when it dies."""
     os.kill(victim.pid, signal.SIGCONT)
-    os.kill(victim.pid, signal.SIGQUIT)
+    os.kill(victim.pid, signal.SIGABRT)  # a shell's background jobs ignore SIGQUIT
     victim.popen.wait()
     (core,) = directory.glob("core*")
     return core

@@ -23,24 +23,35 @@ def hits(space: FakeSpace, pattern: Pattern, start: int = 0, stop: int = 1 << 64
     return [(hit.address, hit.size) for batch in search(space, pattern, start, stop) for hit in batch.hits]
 
 
-def whole(pattern: Pattern, base: int, data: bytes) -> list[tuple[int, int]]:
-    """What one search over all the bytes finds."""
-    regex = pattern.regex or re.compile(re.escape(pattern.literal), re.DOTALL)
-    return [(base + m.start(), len(m[0])) for m in regex.finditer(data) if m[0]]
+def whole(kind: PatternKind, text: str, base: int, data: bytes) -> list[tuple[int, int]]:
+    """What `re` finds in all the bytes at once; what is no regular expression wherever it stands."""
+    if kind == "regex":
+        return [(base + m.start(), len(m[0])) for m in re.finditer(text.encode(), data) if m[0]]
+    if kind == "hex":
+        parts = [b"." if pair == "??" else re.escape(bytes.fromhex(pair)) for pair in text.split()]
+    else:
+        parts = [re.escape(text.encode("utf-16-le" if kind == "utf-16" else "utf-8"))]
+    ahead = re.compile(b"(?=(" + b"".join(parts) + b"))", re.DOTALL)
+    return [(base + m.start(), len(m[1])) for m in ahead.finditer(data)]
 
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces so small that everything lies on a border sooner or later."""
     monkeypatch.setattr(search_module, "_PIECE", 64 << 10)
-    monkeypatch.setattr(search_module, "_REGEX_PIECE", 16 << 10)
+    monkeypatch.setattr(search_module, "_STEP", 32 << 10)
+    monkeypatch.setattr(search_module, "_REGEX_STEP", 16 << 10)
 
 
 PATTERNS: list[tuple[PatternKind, str]] = [
     ("text", "needle"),
     ("text", "aa"),
+    ("text", "n"),
     ("utf-16", "né"),
     ("hex", "00"),
+    ("hex", "00 00 00 00"),
+    ("hex", "?? 65 ??"),
+    ("hex", "6e ?? 65 ?? 6c"),
     ("hex", "6e 65 ?? 64"),
     ("regex", r"ne+dle\d*"),
     ("regex", r"(?<=x)needle"),
@@ -67,7 +78,7 @@ def test_pieces_find_what_one_search_over_everything_finds(
     ]
     data = b"".join(source.choice(words) + source.randbytes(source.randrange(30)) for _ in range(20_000))
     pattern = parse_pattern(kind, text)
-    assert hits(FakeSpace(Piece(0x1000, data)), pattern) == whole(pattern, 0x1000, data)
+    assert hits(FakeSpace(Piece(0x1000, data)), pattern) == whole(kind, text, 0x1000, data)
 
 
 @pytest.mark.parametrize("border", [4 * MIB, 256 << 10])
@@ -99,7 +110,7 @@ def test_untouched_memory_is_not_read_unless_zeros_can_match() -> None:
     assert hits(space, parse_pattern("hex", "00 00 78")) == [(4 + MIB, 3)]
     assert hits(space, parse_pattern("regex", r"c\0+x")) == []  # longer than what is looked at
     found = hits(space, parse_pattern("hex", "00 00 00 00"))
-    assert found == whole(parse_pattern("hex", "00 00 00 00"), 0, b"abc\0" + zeros + b"\0\0xyz")
+    assert found == whole("hex", "00 00 00 00", 0, b"abc\0" + zeros + b"\0\0xyz")
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1 << 64), (3, 1 << 64), (0, 12), (6, 12), (7, 13)])
@@ -128,7 +139,7 @@ def test_progress_is_told_by_time_and_ends_at_the_total() -> None:
     batches = list(search(space, parse_pattern("text", "x"), clock=lambda: float(next(clock))))
     done = [batch.done for batch in batches]
     assert done == sorted(done)
-    assert len(done) == 4
+    assert len(done) >= 4
     assert (batches[-1].done, batches[-1].total) == (10 * MIB, 10 * MIB)
 
 

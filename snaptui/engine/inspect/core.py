@@ -7,15 +7,17 @@ for each mapping, and the pages. Only the headers and notes are kept; pages come
 from __future__ import annotations
 
 import bisect
-import itertools
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import numpy as np
+
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.inspect.notes import MACHINES, build_notes
 from snaptui.engine.snapfile import Area, Process
+from snaptui.engine.snapfile.fieldarrays import U8
 from snaptui.engine.snapfile.mappings import parse_maps
 
 _ET_CORE: Final = 4
@@ -109,21 +111,42 @@ class CoreImage:
         Raises `NotCaptured` for pages that the snapshot should have and has not.
         """
         end = min(offset + count, self.size)
-        pieces = [self._head[offset:end]]
-        at = offset + len(pieces[0])
+        return b"".join(
+            part if isinstance(part, bytes) else self._process.read_memory(part, size)
+            for part, size in self._parts(offset, end)
+        )
+
+    def read_into(self, offset: int, out: U8) -> None:
+        """Fill `out` from `offset` on, all of it before the end. Raises as `read` does."""
+        at = 0
+        for part, size in self._parts(offset, offset + len(out)):
+            here = out[at : at + size]
+            if isinstance(part, bytes):
+                here[:] = np.frombuffer(part, dtype=np.uint8)
+            else:
+                self._process.read_memory_into(part, here)
+            at += size
+
+    def _parts(self, offset: int, end: int) -> Iterator[tuple[bytes | int, int]]:
+        """Cut a range into pieces: the core's own bytes, or where in memory they are; and how many."""
+        head = self._head[offset:end]
+        if head:
+            yield head, len(head)
+        at = offset + len(head)
         first = max(0, bisect.bisect_right(self._offsets, at) - 1)
-        for run in itertools.islice(self._held, first, None):
+        # Not by islice: that walks from the first one on, and there may be 65,530.
+        for run in map(self._held.__getitem__, range(first, len(self._held))):
             if run.offset >= end:
                 break
             if at < run.offset:
-                pieces.append(bytes(run.offset - at))
+                yield bytes(run.offset - at), run.offset - at
                 at = run.offset
             size = min(end, run.offset + run.size) - at
             if size > 0:
-                pieces.append(self._process.read_memory(run.start + at - run.offset, size))
+                yield run.start + at - run.offset, size
                 at += size
-        pieces.append(bytes(max(0, end - at)))
-        return b"".join(pieces)
+        if at < end:
+            yield bytes(end - at), end - at
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Start and end of what is no hole, by offset. What lies between reads as zeros."""

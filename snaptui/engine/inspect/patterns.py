@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from dataclasses import dataclass
@@ -18,6 +19,16 @@ REGEX_REACH: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class PointerRange:
+    """Pointers of `width` bytes to any of the `size` addresses from `start` on."""
+
+    start: int
+    size: int
+    width: int
+    endian: Endian
+
+
+@dataclass(frozen=True, slots=True)
 class Pattern:
     """Bytes to find: `literal`, or what `regex` matches."""
 
@@ -27,6 +38,10 @@ class Pattern:
     """Bytes that a match may have."""
     matches_zeros: bool
     """Whether it can match in memory that holds nothing but zeros."""
+    wild: frozenset[int] = frozenset()
+    """Which bytes of `literal` may be anything, by their index."""
+    pointer: PointerRange | None = None
+    """What the pointer must point into that `literal` is."""
 
 
 def parse_pattern(kind: PatternKind, text: str, endian: Endian = "little") -> Pattern:
@@ -46,12 +61,28 @@ def parse_pattern(kind: PatternKind, text: str, endian: Endian = "little") -> Pa
             raise ValueError("a pointer is an address: use pointer_pattern")
 
 
-def pointer_pattern(address: int, width: int, endian: Endian) -> Pattern:
-    """Pointers to `address`, at any alignment. Raises ArgumentError if it does not fit into `width` bytes."""
+def pointer_pattern(address: int, width: int, endian: Endian, size: int = 1) -> Pattern:
+    """Pointers to one of the `size` addresses from `address` on, at any alignment.
+
+    Raises ArgumentError if such an address does not fit into `width` bytes.
+    """
     try:
-        return literal_pattern(address.to_bytes(width, endian))
+        first, last = (at.to_bytes(width, endian) for at in (address, address + size - 1))
     except OverflowError as error:
-        raise ArgumentError(f"{address:#x} is no address of {8 * width} bits") from error
+        raise ArgumentError(f"{address + size - 1:#x} is no address of {8 * width} bits") from error
+    if size == 1:
+        return literal_pattern(first)
+    # From the most significant byte on, what all of them have in common.
+    order = range(width) if endian == "big" else range(width - 1, -1, -1)
+    common = set(itertools.takewhile(lambda at: first[at] == last[at], order))
+    return Pattern(
+        first,
+        None,
+        width,
+        address == 0,
+        frozenset(range(width)) - common,
+        PointerRange(address, size, width, endian),
+    )
 
 
 def literal_pattern(content: bytes) -> Pattern:
@@ -67,11 +98,9 @@ def _hex_pattern(text: str) -> Pattern:
             f"not bytes in hexadecimal: {text!r}",
             help="type pairs of digits, like `de ad be ef`; ?? is any",
         )
-    if "??" not in digits:
-        return literal_pattern(bytes.fromhex(digits))
-    source = b"".join(b"." if pair == "??" else re.escape(bytes.fromhex(pair)) for pair in pairs)
-    zeros = all(pair in ("??", "00") for pair in pairs)
-    return Pattern(b"", re.compile(source, re.DOTALL), len(pairs), zeros)
+    wild = frozenset(at for at, pair in enumerate(pairs) if pair == "??")
+    content = bytes.fromhex(digits.replace("??", "00"))
+    return Pattern(content, None, len(content), not content.strip(b"\0"), wild)
 
 
 def _regex_pattern(text: str) -> Pattern:

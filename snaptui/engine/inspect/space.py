@@ -6,8 +6,11 @@ import bisect
 import itertools
 from typing import Protocol
 
+import numpy as np
+
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.snapfile import Area, Process, Segment
+from snaptui.engine.snapfile.fieldarrays import U8
 from snaptui.engine.snapfile.model import PAGE
 
 
@@ -19,6 +22,9 @@ class Space(Protocol):
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises `NotCaptured`, and `SnapError` where the file is at fault."""
+
+    def read_memory_into(self, address: int, target: U8) -> None:
+        """Fill `target` with as many bytes. Raises as `read_memory` does."""
 
 
 class TextImage:
@@ -42,6 +48,9 @@ class TextImage:
         if len(content) < length:
             raise NotCaptured(f"{address + len(content):#x} is past the end of the text image")
         return content
+
+    def read_memory_into(self, address: int, target: U8) -> None:
+        target[:] = np.frombuffer(self.read_memory(address, len(target)), dtype=np.uint8)
 
 
 def _parts(segment: Segment, files: list[tuple[int, str]]) -> list[tuple[int, int, str]]:
@@ -75,6 +84,28 @@ def read_available(space: Space, address: int, length: int) -> bytes:
         except NotCaptured:
             break
     return content
+
+
+def read_available_into(space: Space, address: int, target: U8) -> int:
+    """Fill `target`, or its beginning, as `read_available` reads; how many bytes there were."""
+    try:
+        space.read_memory_into(address, target)
+        return len(target)
+    except NotCaptured:
+        content = read_available(space, address, len(target))
+        target[: len(content)] = np.frombuffer(content, dtype=np.uint8)
+        return len(content)
+
+
+def read_before(space: Space, address: int, length: int) -> bytes:
+    """Up to `length` bytes that end before `address`: those after the last that is not captured."""
+    start = max(0, address - length)
+    # Where there is a hole it ends at a page of the machine's, or of the file's: then less is asked for.
+    for size in (address - start, address % 4096, address % PAGE):
+        content = read_available(space, address - size, size) if 0 < size <= address - start else b""
+        if content and len(content) == size:
+            return content
+    return b""
 
 
 def _mapped_end(areas: tuple[Area, ...], address: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Final, Literal
 from snaptui.engine.errors import Cancelled, SnapError
 from snaptui.engine.inspect.patterns import REGEX_REACH, Pattern, literal_pattern
 from snaptui.engine.inspect.search import Hit, search
-from snaptui.engine.inspect.space import Space, read_available
+from snaptui.engine.inspect.space import Space, read_available, read_before
 from snaptui.engine.progress import CancelToken
 
 Encoding = Literal["utf-8", "utf-16"]
@@ -25,6 +26,7 @@ _CHARACTERS: Final[dict[Encoding, bytes]] = {
     "utf-8": rb"(?:[\t\x20-\x7e]|[\xc3-\xf4][\x80-\xbf]{1,3})",
     "utf-16": rb"(?:[\t\x20-\x7e]\0)",
 }
+_CODECS: Final[dict[Encoding, str]] = {"utf-8": "utf-8", "utf-16": "utf-16-le"}
 _WINDOW: Final = 1024
 """Bytes around a word in which the text that it is in begins and ends."""
 
@@ -47,21 +49,29 @@ class TextScan:
     """Collects texts. `run` is for a thread of its own; what is public may be looked at from another."""
 
     def __init__(
-        self, space: Space, *, minimum: int = 6, encoding: Encoding = "utf-8", word: str = ""
+        self,
+        space: Space,
+        *,
+        minimum: int = 6,
+        encoding: Encoding = "utf-8",
+        word: str = "",
+        cancel: CancelToken | None = None,
     ) -> None:
         """With `word`, only the texts that contain it, of any length."""
         self._space, self._minimum, self._encoding, self._word = space, minimum, encoding, word
-        self._cancel = CancelToken()
+        self._cancel = cancel or CancelToken()
         self._ended = threading.Event()
         self.found: list[FoundText] = []
         self.done = 0
         self.total = 0
+        self.missing = 0
+        """Bytes that should be in the snapshot and are not."""
         self.error = ""
 
     def run(self) -> None:
         """Collect, until the end, `cancel`, or `LIMIT` texts."""
         try:
-            for found in self._texts():
+            for found in itertools.chain.from_iterable(self.batches()):
                 self.found.append(found)
                 if len(self.found) >= LIMIT:
                     self.error = f"the first {LIMIT:,}"
@@ -86,35 +96,30 @@ class TextScan:
         """Whether `run` has ended."""
         return self._ended.is_set()
 
-    def _texts(self) -> Iterator[FoundText]:
+    def batches(self) -> Iterator[list[FoundText]]:
+        """The texts by address, as they are found, without a limit. Raises Cancelled, and SnapError."""
         end = 0
-        for hit in self._hits():
-            if self._word:
-                hit = self._around(hit)
-            if hit.address >= end:
-                end = hit.address + hit.size
-                yield self._text(hit)
+        for hits in self._hits():
+            texts = []
+            for hit in map(self._around, hits) if self._word else hits:
+                if hit.address >= end:
+                    end = hit.address + hit.size
+                    texts.append(self._text(hit))
+            yield texts
 
-    def _hits(self) -> Iterator[Hit]:
-        codec = "utf-16-le" if self._encoding == "utf-16" else "utf-8"
+    def _hits(self) -> Iterator[tuple[Hit, ...]]:
         pattern = (
-            literal_pattern(self._word.encode(codec, "surrogateescape"))
+            literal_pattern(self._word.encode(_CODECS[self._encoding], "surrogateescape"))
             if self._word
             else text_pattern(self._minimum, self._encoding)
         )
         for batch in search(self._space, pattern, cancel=self._cancel):
-            self.done, self.total = batch.done, batch.total
-            yield from batch.hits
+            self.done, self.total, self.missing = batch.done, batch.total, batch.missing
+            yield batch.hits
 
     def _around(self, hit: Hit) -> Hit:
         """The text that a word is in."""
-        start = max(0, hit.address - _WINDOW)
-        before = b""
-        # What is before may begin with a hole: then less of it is asked for.
-        for size in (hit.address - start, hit.address % 4096, 0):
-            before = read_available(self._space, hit.address - size, size) if size else b""
-            if len(before) == size:
-                break
+        before = read_before(self._space, hit.address, _WINDOW)
         after = read_available(self._space, hit.address, hit.size + _WINDOW)
         data, at = before + after, len(before)
         for match in re.finditer(_CHARACTERS[self._encoding] + b"+", data):
@@ -123,6 +128,10 @@ class TextScan:
         return hit
 
     def _text(self, hit: Hit) -> FoundText:
-        data = read_available(self._space, hit.address, min(hit.size, 2 * _SHOWN))
-        text = data.decode("utf-16-le" if self._encoding == "utf-16" else "utf-8", "replace")
+        text = read_text(self._space, hit.address, min(hit.size, 2 * _SHOWN), self._encoding)
         return FoundText(hit.address, hit.size, text[:_SHOWN])
+
+
+def read_text(space: Space, address: int, size: int, encoding: Encoding) -> str:
+    """The text in `size` bytes; what is none of that encoding is U+FFFD."""
+    return read_available(space, address, size).decode(_CODECS[encoding], "replace")

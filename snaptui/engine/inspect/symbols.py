@@ -103,10 +103,8 @@ class Symbols:
 
     def near(self, address: int) -> str:
         """The symbol that an address is in, with the offset; empty if none is known."""
-        block = self._addresses.block_at(address)
-        if block is None or block.name not in self._files:
-            return ""
-        return self._table(block.name).near(address)
+        path = self._file_at(address)
+        return self._table(path).near(address) if path else ""
 
     def between(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         """The symbols that begin at `start` or behind it, before `end`: address and demangled name."""
@@ -117,8 +115,8 @@ class Symbols:
                 at += _PAGE - at % _PAGE
                 continue
             stop = min(end, block.end)
-            if block.name in self._files:
-                for address, name in self._table(block.name).between(at, stop):
+            if path := self._file_at(at):
+                for address, name in self._table(path).between(at, stop):
                     yield address, demangle(name)
             at = stop
 
@@ -129,6 +127,19 @@ class Symbols:
             if address is not None:
                 return address
         return None
+
+    def _file_at(self, address: int) -> str:
+        """The file whose symbols may be there; empty if none's are.
+
+        Data that begins as zeros (.bss) has a mapping of its own, without a name, right behind the file's.
+        """
+        index = self._addresses.index_at(address)
+        if index < 0:
+            return ""
+        blocks = self._addresses.blocks
+        if index and not blocks[index].name and blocks[index - 1].end == blocks[index].start:
+            index -= 1
+        return blocks[index].name if blocks[index].name in self._files else ""
 
     def _table(self, path: str) -> _Table:
         table = self._tables.get(path)
