@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -14,6 +13,7 @@ from textual.screen import Screen
 
 from snaptui.flows.desk import Desk
 from snaptui.screens.messages import (
+    CompareSnapshot,
     EndServer,
     OpenMount,
     OpenSnapshot,
@@ -26,9 +26,6 @@ from snaptui.screens.messages import (
 )
 from snaptui.sources import Sources, real_sources
 from snaptui.widgets.themes import COLOURLESS, THEMES, default_theme, wants_no_colour
-
-_BY_SIGNAL: Final = 128  # a shell reports 128 + its number for a program that a signal ended
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class SnaptuiApp(Desk):
@@ -68,12 +65,13 @@ class SnaptuiApp(Desk):
         else:
             self.theme = wanted if wanted in self.available_themes else default_theme(os.environ)
             self.theme_changed_signal.subscribe(self, lambda theme: self.remember(theme=theme.name))
-        loop = asyncio.get_running_loop()
-        for number in _ENDING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                loop.add_signal_handler(number, self._end_by_signal, number)
+        self.signals.heed()
         for path in self._files:
             self.post_message(OpenSnapshot(os.path.abspath(path)))
+
+    def on_terminal_gone(self) -> None:
+        """End as by the signal that this mostly is."""
+        self.end_by_signal(signal.SIGHUP)
 
     # What screens ask for. Each runs on its own, so that it can wait for dialogs; what it needs is imported
     # then, for the list of processes shall come at once.
@@ -105,6 +103,12 @@ class SnaptuiApp(Desk):
     def on_open_snapshot(self, event: OpenSnapshot) -> None:
         """Look inside a snapshot."""
         self._answer(self._look_inside(event.path, event.pid))
+
+    def on_compare_snapshot(self, event: CompareSnapshot) -> None:
+        """Compare a snapshot with another one."""
+        from snaptui.flows.comparing import compare_with
+
+        self._answer(compare_with(self, event.path))
 
     async def _look_inside(self, path: str, pid: int | None) -> None:
         from snaptui.children.answers import Answers
@@ -216,21 +220,6 @@ class SnaptuiApp(Desk):
                 return
         if await settle_servers(self, self.servers):
             self.end()
-
-    def _end_by_signal(self, number: int) -> None:
-        self.end(_BY_SIGNAL + number)
-
-    def end(self, status: int = 0) -> None:
-        """End the app; captures that still run are stopped, so that no file stays behind."""
-        self.stop_captures()
-        self.exit(return_code=status)
-
-    def stop_captures(self) -> None:
-        """Have captures let their targets run on and remove their files."""
-        if self.captures:
-            from snaptui.flows.capture import stop_captures
-
-            stop_captures(self.captures)
 
     @property
     def crash(self) -> Exception | None:

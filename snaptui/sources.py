@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snaptui.engine.take.permission import may_read
+from snaptui.engine.take.processes import LiveProcess, still_runs
 from snaptui.engine.take.watch import Watched, Watcher, seconds_since_boot
 from snaptui.preferences import PreferencesFile, default_file, default_folder
 
@@ -36,6 +37,7 @@ class Sources:
     now: Callable[[], float] = time.time
     """Seconds since 1970."""
     may_read: Callable[[int], bool] = may_read
+    still_runs: Callable[[LiveProcess], bool] = still_runs
     interval: float = 1.0
     """Seconds between two looks at the processes; 0: only one look."""
     command: tuple[str, ...] = field(default=(sys.executable, "-m", "snaptui"))

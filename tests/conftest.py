@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,5 +34,16 @@ def why_not_ptrace() -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # A shell's background jobs have these ignored, and would hand that on to all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if why := why_not_ptrace():
         pytest.exit(_REMEDY.format(why=why), returncode=3)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of large snapshots is not to be found by the next run, nor by the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -29,7 +29,7 @@ class Report:
     paused_since: float | None = None
     """When the targets were stopped; None while they run."""
     pause: float = 0.0
-    """Seconds that the targets stood, when they run again."""
+    """Seconds that the targets stood before they ran again."""
     warnings: list[Warned] = field(default_factory=list)
     error: str = ""
     help: str = ""
@@ -47,7 +47,8 @@ class Report:
             case "paused":
                 self.paused_since = time.monotonic()
             case "resumed":
-                self.paused_since, self.pause = None, float(record["seconds"])
+                # They stand twice where they could not be copied (--fork).
+                self.paused_since, self.pause = None, self.pause + float(record["seconds"])
             case "warning":
                 self.warnings.append(
                     Warned(record["message"], record["pid"], record["help"], bool(record["missing"]))
@@ -67,7 +68,7 @@ class Report:
     @property
     def pause_so_far(self) -> float:
         """Seconds that the targets have stood, up to now."""
-        return self.pause if self.paused_since is None else time.monotonic() - self.paused_since
+        return self.pause + (time.monotonic() - self.paused_since if self.paused_since is not None else 0)
 
 
 class Child:

@@ -27,11 +27,17 @@ class CaptureRequest:
     compress: bool = False
     tree: bool = False
     all_memory: bool = False
+    fork: bool = False
     sudo: bool = False
 
     def words(self) -> list[str]:
         """The options and pids of `snap`, without the file."""
-        flags = {"-z": self.compress, "--tree": self.tree, "--all": self.all_memory}
+        flags = {
+            "-z": self.compress,
+            "--tree": self.tree,
+            "--all": self.all_memory,
+            "--fork": self.fork,
+        }
         return [*(flag for flag, wanted in flags.items() if wanted), *map(str, self.pids)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 
 from snaptui.children.child import Child
 from snaptui.children.commands import (
+    CaptureRequest,
     ask_for_password,
     start_capture,
     sudo_is_there,
@@ -20,7 +22,7 @@ from snaptui.engine.progress import Warned
 from snaptui.engine.take.permission import refusal
 from snaptui.engine.take.processes import LiveProcess
 from snaptui.explain import visible
-from snaptui.flows.desk import Desk
+from snaptui.flows.desk import Desk, wait_for_enter
 from snaptui.screens.capture import CaptureDialog, CaptureOffer
 from snaptui.screens.messages import OpenMount, OpenSnapshot
 from snaptui.screens.progress import ProgressScreen
@@ -36,6 +38,9 @@ async def take_snapshot(app: Desk, processes: Sequence[LiveProcess]) -> None:
     if request is None:
         return
     app.remember(compress=request.compress)
+    request = _without_ended(app, processes, request)
+    if not request.pids:
+        return
     if request.sudo and not _sudo_is_ready(app):
         app.warn("sudo was not content: nothing was saved")
         return
@@ -45,7 +50,7 @@ async def take_snapshot(app: Desk, processes: Sequence[LiveProcess]) -> None:
         app.show_error(error)
         return
     app.captures.append(child)
-    title = f"Saving {counted(len(processes), 'process', 'processes')}"
+    title = f"Saving {counted(len(request.pids), 'process', 'processes')}"
     try:
         seen = await app.push_screen_wait(ProgressScreen(title, child, can_hide=True))
         if not seen:
@@ -75,12 +80,24 @@ def _offer(app: Desk, processes: Sequence[LiveProcess]) -> CaptureOffer:
     )
 
 
+def _without_ended(app: Desk, processes: Sequence[LiveProcess], request: CaptureRequest) -> CaptureRequest:
+    """What is asked for but for what has ended meanwhile, lest the next process of that pid be saved."""
+    ended = [process for process in processes if not app.sources.still_runs(process)]
+    if ended:
+        app.warn(", ".join(f"{process.name} ({process.pid})" for process in ended) + ": ended, not saved")
+    pids = tuple(process.pid for process in processes if process not in ended)
+    return dataclasses.replace(request, pids=pids)
+
+
 def _sudo_is_ready(app: Desk) -> bool:
     if not sudo_needs_password():
         return True
-    with app.suspend():
+    with app.lend_terminal():
         print("snaptui: sudo asks for the password to save processes of other users")  # noqa: T201
-        return ask_for_password()
+        is_content = ask_for_password()
+        if not is_content:
+            wait_for_enter("sudo was not content")
+        return is_content
 
 
 async def _in_background(app: Desk, child: Child, title: str) -> None:
@@ -146,11 +163,3 @@ async def _show_outcome(app: Desk, child: Child, path: str) -> None:
 
 def _unpacked(size: int, plain: int) -> str:
     return f" ({full_size(plain)} unpacked)" if plain != size else ""
-
-
-def stop_captures(captures: Sequence[Child], patience: float = 5.0) -> None:
-    """Stop all captures and wait until they have let their targets run on and removed their files."""
-    for child in captures:
-        child.cancel()
-    for child in captures:
-        child.wait(patience)

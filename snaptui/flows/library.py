@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from snaptui.children.commands import start_compress, start_verify
 from snaptui.engine.errors import Cancelled, SnapError
@@ -17,22 +18,17 @@ from snaptui.screens.progress import ProgressScreen, ThreadWork
 from snaptui.screens.result import Outcome, ResultDialog
 from snaptui.widgets.units import full_size
 
+R = TypeVar("R")
+
 _AT_ONCE: Final = 0.2
-"""Seconds. What opens sooner needs no progress on the screen."""
+"""Seconds. What ends sooner needs no progress on the screen."""
 
 
 async def open_file(app: Desk, path: str) -> Snapshot | None:
     """Open a snapshot in a thread; None if that failed (the user was told) or was stopped."""
-    work = ThreadWork()
-    opening = asyncio.ensure_future(
-        asyncio.to_thread(open_snapshot, path, sink=work.report, cancel=work.token)
-    )
-    opening.add_done_callback(lambda _: setattr(work, "status", 0))
-    await asyncio.wait([opening], timeout=_AT_ONCE)
-    if not opening.done():
-        await app.push_screen_wait(ProgressScreen(f"Opening {os.path.basename(path)}", work))
     try:
-        snapshot = await opening
+        opening = functools.partial(open_snapshot, path)
+        snapshot = await work_in_thread(app, f"Opening {os.path.basename(path)}", opening)
     except Cancelled:
         return None
     except (SnapError, OSError, MemoryError) as error:
@@ -42,6 +38,17 @@ async def open_file(app: Desk, path: str) -> Snapshot | None:
     if Path(path).parent != app.folder:
         app.remember_recent(os.path.abspath(path))
     return snapshot
+
+
+async def work_in_thread(app: Desk, title: str, work: Callable[..., R]) -> R:
+    """Do `work(sink=, cancel=)` in a thread, with its progress on the screen if it takes longer."""
+    watched = ThreadWork()
+    doing = asyncio.ensure_future(asyncio.to_thread(work, sink=watched.report, cancel=watched.token))
+    doing.add_done_callback(lambda _: setattr(watched, "status", 0))
+    await asyncio.wait([doing], timeout=_AT_ONCE)
+    if not doing.done():
+        await app.push_screen_wait(ProgressScreen(title, watched))
+    return await doing
 
 
 async def verify(app: Desk, path: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from snaptui.children.commands import start_server
 from snaptui.engine.errors import SnapError
 from snaptui.engine.serve.registry import Entry, end
-from snaptui.flows.desk import Desk
+from snaptui.flows.desk import Desk, wait_for_enter
 from snaptui.screens.ask import Confirm
 from snaptui.screens.choose import Choose
 from snaptui.screens.mount_dialog import MountDialog
@@ -23,7 +23,7 @@ async def mount(app: Desk, path: str) -> None:
     request = await app.push_screen_wait(MountDialog(path))
     if request is None:
         return
-    before = {(entry.pid, entry.start_ticks) for entry in app.sources.servers()}
+    before = {(entry.pid, entry.start_ticks) for entry in await asyncio.to_thread(app.sources.servers)}
     try:
         child = start_server(app.sources.command, request)
     except OSError as error:
@@ -33,7 +33,9 @@ async def mount(app: Desk, path: str) -> None:
     if child.status != 0:
         app.show_failure(child)
         return
-    started = [e for e in app.sources.servers() if (e.pid, e.start_ticks) not in before]
+    # In a thread: the list of servers is locked while another program mounts or unmounts.
+    now = await asyncio.to_thread(app.sources.servers)
+    started = [entry for entry in now if (entry.pid, entry.start_ticks) not in before]
     app.servers.extend(started)
     for entry in started:
         app.notify(f"Served: {place_text(entry)}", markup=False)
@@ -83,7 +85,7 @@ async def shell(app: Desk, entry: Entry) -> None:
         app.warn("this server has no mount point, only 9P at " + " ".join(entry.services))
         return
     program = os.environ.get("SHELL", "/bin/sh")
-    with app.suspend():
+    with app.lend_terminal():
         print(f"snaptui: a shell in {entry.mountpoint}; exit brings the app back", flush=True)  # noqa: T201
         try:
             subprocess.run([program], cwd=entry.mountpoint, check=False)
@@ -103,10 +105,10 @@ async def debugger(app: Desk, path: str, pid: int, pids: Sequence[tuple[int, str
         if not chosen:
             return
         pid = int(chosen)
-    with app.suspend():
+    with app.lend_terminal():
         done = subprocess.run([*app.sources.command, "gdb", path, str(pid)], check=False)
         if done.returncode:
-            input(f"snaptui: gdb ended with status {done.returncode}; Enter brings the app back ")
+            wait_for_enter(f"gdb ended with status {done.returncode}")
     app.refresh(layout=True)
 
 

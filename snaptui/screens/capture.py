@@ -53,9 +53,11 @@ class CaptureDialog(Dialog[CaptureRequest]):
 
     HELP: ClassVar[str] = (
         "The processes stop together while their memory is read, with all their threads, and then run "
-        "on exactly as before. The file appears when it is complete, and nobody but you may read it."
+        "on exactly as before. With fork they stand only while they make copies of themselves, which are "
+        "read and ended; that needs memory for what they change meanwhile. The file appears when it is "
+        "complete, and nobody but you may read it."
     )
-    SHELL: ClassVar[tuple[str, ...]] = ("snap -o FILE [-z] [--tree] [--all] PID...",)
+    SHELL: ClassVar[tuple[str, ...]] = ("snap -o FILE [-z] [--tree] [--all] [--fork] PID...",)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "go", "Snapshot", id="capture.go", tooltip="Take the snapshot"),
     ]
@@ -70,6 +72,7 @@ class CaptureDialog(Dialog[CaptureRequest]):
         offer = self._offer
         with Vertical(classes="dialog") as box:
             box.border_title = f"Snapshot of {counted(len(offer.processes), 'process', 'processes')}"
+            box.border_subtitle = "space: tick   ctrl+s: take it   escape: back"
             yield Static(self._summary(), markup=False)
             if offer.refused:
                 yield Static(self._warning(), classes="warning", markup=False)
@@ -82,6 +85,7 @@ class CaptureDialog(Dialog[CaptureRequest]):
             yield Tick("Compress (zstd, opens as it is)", offer.compress, id="compress")
             yield Tick("With all their descendants", False, id="tree")
             yield Tick("Also memory left out by default (data files, devices)", False, id="all", compact=True)
+            yield Tick("Stop them only to copy themselves (fork), not until all is read", False, id="fork")
             if offer.refused and offer.has_sudo:
                 yield Tick("Through sudo, in a child process", True, id="sudo")
             yield Static("", id="problem", classes="error", markup=False)
@@ -141,6 +145,7 @@ class CaptureDialog(Dialog[CaptureRequest]):
                 compress=self._is_on("compress"),
                 tree=self._is_on("tree"),
                 all_memory=self._is_on("all"),
+                fork=self._is_on("fork"),
                 sudo=self._is_on("sudo"),
             )
         )

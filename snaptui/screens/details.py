@@ -23,7 +23,7 @@ from snaptui.screens.messages import TakeSnapshot
 from snaptui.widgets.columns import Column
 from snaptui.widgets.dialog import Dialog
 from snaptui.widgets.row_table import RowTable
-from snaptui.widgets.units import full_size, short_size, short_time
+from snaptui.widgets.units import short_size, short_time
 
 _INTERVAL: Final = 1.0  # seconds
 
@@ -106,9 +106,9 @@ class DetailsScreen(Dialog[None]):
         return Text.assemble(
             visible(" ".join(process.cmdline) or f"[{process.name}]"), "\n",
             ("program ", "dim"), visible(process.exe or "not told"), "\n",
-            ("user ", "dim"), visible(process.user), ("   parent ", "dim"), str(process.ppid),
-            ("   age ", "dim"), short_time(self._age), ("   CPU ", "dim"), short_time(cpu),
-            ("   memory ", "dim"), full_size(process.rss), ("   virtual ", "dim"), full_size(process.vsize),
+            ("user ", "dim"), visible(process.user), ("  parent ", "dim"), str(process.ppid),
+            ("  age ", "dim"), short_time(self._age), ("  CPU ", "dim"), short_time(cpu),
+            ("  memory ", "dim"), short_size(process.rss), ("  virtual ", "dim"), short_size(process.vsize),
         )  # fmt: skip
 
     def on_mount(self) -> None:

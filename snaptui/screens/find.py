@@ -23,7 +23,7 @@ _HELP: Final[dict[PatternKind, str]] = {
     "utf-16": "text with two bytes for a character",
     "hex": "bytes like de ad be ef; ?? is any byte",
     "regex": r"on bytes: needle \d+; (?i) before it ignores case",
-    "pointer": "what points to an address, given as for goto: rsp, heap+40",
+    "pointer": "what points to an address, as for goto: heap+40",
 }
 
 

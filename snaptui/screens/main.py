@@ -60,7 +60,7 @@ class MainScreen(Screen[None]):
         with ContentSwitcher(initial="processes"):
             yield ProcessesPane(self._sources, self._preferences)
             yield SnapshotsPane(self._sources, self._preferences)
-            yield MountsPane(self._sources)
+            yield MountsPane(self._sources, self._preferences)
         yield Footer(show_command_palette=False, compact=True)
 
     def action_tab(self, name: str) -> None:

@@ -36,6 +36,13 @@ class OpenSnapshot(Message):
 
 
 @dataclass
+class CompareSnapshot(Message):
+    """Compare the snapshot at `path` with another one, which the user chooses."""
+
+    path: str
+
+
+@dataclass
 class OpenOther(Message):
     """Ask for the path of a snapshot, and open it."""
 

@@ -39,6 +39,7 @@ class MountDialog(Dialog[MountRequest]):
         """The fields."""
         with Vertical(classes="dialog") as box:
             box.border_title = "Mount a snapshot"
+            box.border_subtitle = "space: tick   ctrl+s: mount   escape: back"
             yield Static("Snapshot", classes="label")
             if self._path:
                 yield Static(visible(self._path), markup=False)

@@ -17,13 +17,16 @@ from textual.widgets import Static
 from snaptui.engine.serve.registry import Entry
 from snaptui.explain import visible
 from snaptui.polling import Poller
-from snaptui.screens.messages import EndServer, OpenMount, OpenSnapshot, RunDebugger, RunShell
+from snaptui.preferences import Preferences
+from snaptui.screens.choose import Choose
+from snaptui.screens.messages import EndServer, OpenMount, OpenSnapshot, Remember, RunDebugger, RunShell
 from snaptui.sources import Sources
 from snaptui.widgets.columns import Column
 from snaptui.widgets.row_table import RowTable
 from snaptui.widgets.units import counted
 
 _INTERVAL: Final = 2.0  # seconds
+_AT_END: Final = (("ask", "ask each time"), ("stay", "let them run"), ("stop", "end them"))
 
 
 def _since(entry: Entry) -> str:
@@ -54,7 +57,7 @@ class MountsPane(Vertical):
         "Running snapfs servers. Each serves snapshots as a /proc tree, mounted in a directory or as "
         "9P at a socket. PID/mem, PID/regs and the rest are files as on Plan 9; PID/core with "
         "PID/root is what a debugger needs.\n"
-        "They run on when the app ends, or end with it: it asks."
+        "Those that you start here run on when the app ends, or end with it: it asks, or does as you set (e)."
     )
     SHELL: ClassVar[tuple[str, ...]] = (
         "snapfs -m MTPT FILE",
@@ -74,6 +77,14 @@ class MountsPane(Vertical):
             tooltip="A shell there; the app comes back",
         ),
         Binding("g", "debugger", "gdb", id="mounts.gdb", tooltip="gdb on a process that is served"),
+        Binding(
+            "e",
+            "end",
+            "At the end",
+            show=False,
+            id="mounts.end",
+            tooltip="What becomes of servers started here when the app ends",
+        ),
         Binding("enter", "open", "Look inside", id="mounts.open", tooltip="Look inside the snapshot"),
     ]
 
@@ -83,8 +94,9 @@ class MountsPane(Vertical):
 
         entries: Sequence[Entry]
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, preferences: Preferences) -> None:
         super().__init__(id="mounts")
+        self._at_end: str = preferences.servers
         self._poller = Poller(
             sources.servers,
             lambda entries: self.post_message(self.Looked(entries)),
@@ -153,6 +165,17 @@ class MountsPane(Vertical):
         """A shell at its mount point."""
         if (entry := self._table.current) is not None:
             self.post_message(RunShell(entry))
+
+    def action_end(self) -> None:
+        """Ask what becomes of servers when the app ends."""
+        self.app.push_screen(
+            Choose("Servers started here, when the app ends", _AT_END, self._at_end), self._set_end
+        )
+
+    def _set_end(self, answer: str | None) -> None:
+        if answer is not None:
+            self._at_end = answer
+            self.post_message(Remember({"servers": answer}))
 
     def action_debugger(self) -> None:
         """Run gdb on a process of its first snapshot."""

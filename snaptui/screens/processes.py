@@ -153,8 +153,7 @@ class ProcessesPane(Vertical):
 
     def _show(self) -> None:
         rows = self._list.rows()
-        nothing = "No process matches; escape takes the filter away" if self._list.found else "Looking..."
-        self._table.show_empty(nothing)
+        self._table.show_empty(self._list.words_for_nothing())
         self._table.show(rows)
         self._table.show_marks(set(self._list.marked))
         status = Text("  ·  ".join(map(visible, self._list.words(len(rows)))))

@@ -10,25 +10,27 @@ from typing import ClassVar, Final
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static, Tab, Tabs
+from textual.widgets import ContentSwitcher, Footer, Input, Static, Tabs
 
 from snaptui.children.answers import Answers
 from snaptui.engine.errors import SnapError
 from snaptui.engine.inspect.opened import Opened
 from snaptui.engine.snapfile import Snapshot
-from snaptui.explain import explain, visible
+from snaptui.explain import explain
 from snaptui.screens.choose import Choose
 from snaptui.screens.inside.files import FilesPane
 from snaptui.screens.inside.memory import MemoryPane
-from snaptui.screens.inside.requests import ChooseThread, GoTo, ShowStack, ShowThread
+from snaptui.screens.inside.requests import ChooseThread, GoTo, ShowFile, ShowStack, ShowThread
 from snaptui.screens.inside.segments import SegmentsPane
 from snaptui.screens.inside.stacks import StacksPane
 from snaptui.screens.inside.strings import StringsPane
 from snaptui.screens.inside.threads import ThreadsPane
 from snaptui.screens.inside.why import WhyPane
-from snaptui.screens.messages import OpenMount, RunDebugger
+from snaptui.screens.messages import CompareSnapshot, OpenMount, RunDebugger
+from snaptui.screens.tabline import TabLine, tab_bindings
 
 TABS: Final = (
     ("memory", "Memory", "#hex"),
@@ -46,23 +48,11 @@ _THRESHOLD: Final = 20_000
 """Objects more than before at which the garbage collector looks at the youngest: two screens full."""
 
 
-class _TabBar(Tabs, can_focus=False):
-    """Tabs that never have the focus: keys are for what is below, and digits change the tab."""
-
-
 class SnapshotScreen(Screen[None]):
     """One process of a snapshot in tabs; escape or q leaves it."""
 
     DEFAULT_CSS = """
     SnapshotScreen {
-        & > #inside-line { height: 1; background: $panel; }
-        & #inside-tabs { width: 63; height: 1; }
-        & #inside-tabs Tab { padding: 0; margin: 0 1 0 0; }
-        & #inside-tabs Underline { display: none; }
-        & #inside-tabs Tab.-active { text-style: bold reverse; color: $text-accent; }
-        & #inside-title {
-            width: 1fr; padding: 0 0 0 1; text-align: right; text-wrap: nowrap; text-overflow: ellipsis;
-        }
         & #panes { height: 1fr; }
         & Footer { height: 1; }
     }
@@ -70,20 +60,8 @@ class SnapshotScreen(Screen[None]):
     HELP: ClassVar[str] = ""
     AUTO_FOCUS = "#hex"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Priority: done at once, so that what is typed in the same moment is for the tab already.
-        *(
-            Binding(
-                str(number),
-                f"tab('{name}')",
-                title,
-                show=False,
-                id=f"snapshot.{name}",
-                tooltip=f"To the tab {title}",
-                priority=True,
-            )
-            for number, (name, title, _) in enumerate(TABS, 1)
-        ),
-        Binding("g", "goto", "Go to", id="snapshot.goto", tooltip="To an address, register, mapping, symbol"),
+        *tab_bindings([tab[:2] for tab in TABS], "snapshot"),
+        Binding("g", "goto", "Go to", id="snapshot.goto", tooltip="To an address or symbol", priority=True),
         Binding(
             "p",
             "process",
@@ -103,29 +81,47 @@ class SnapshotScreen(Screen[None]):
         Binding(
             "D", "debugger", "gdb", show=False, id="snapshot.debugger", tooltip="Run gdb on this process"
         ),
+        Binding(
+            "equals_sign",
+            "compare",
+            "Compare",
+            show=False,
+            key_display="=",
+            id="snapshot.compare",
+            tooltip="Compare this snapshot with another one: what moved, and what changed",
+        ),
         Binding("escape,q", "leave", "Leave", id="snapshot.leave", tooltip="Back to where it was opened"),
     ]
 
-    def __init__(self, snapshot: Snapshot, pid: int | None = None, answers: Answers | None = None) -> None:
-        """Shows the process `pid`, or the first one. The caller closes the snapshot after the screen."""
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pid: int | None = None,
+        answers: Answers | None = None,
+        start: Message | None = None,
+    ) -> None:
+        """Shows the process `pid`, or the first one; then what `start`, a request of a tab, asks for.
+
+        The caller closes the snapshot after the screen.
+        """
         super().__init__()
         self._snapshot = snapshot
         self._answers = answers or Answers()
+        self._start = start
         self._thresholds: tuple[int, ...] = ()
         self._pid = pid if pid in snapshot.processes else next(iter(snapshot.processes), 0)
 
     def compose(self) -> ComposeResult:
         """The tabs, what is in them, the keys."""
-        with Horizontal(id="inside-line"):
-            tabs = (Tab(f"{number} {tab[1]}", id=f"tab-{tab[0]}") for number, tab in enumerate(TABS, 1))
-            yield _TabBar(*tabs, id="inside-tabs")
-            yield Static("", id="inside-title", markup=False)
+        yield TabLine([tab[:2] for tab in TABS])
         yield Vertical(id="inside")
         yield Footer(show_command_palette=False, compact=True)
 
     async def on_mount(self) -> None:
         """Show the process."""
         await self._show_process()
+        if self._start is not None:
+            self.post_message(self._start)
 
     async def _show_process(self) -> None:
         body = self.query_one("#inside")
@@ -134,9 +130,10 @@ class SnapshotScreen(Screen[None]):
             await body.mount(Static("This snapshot holds no process.", markup=False))
             return
         process = self._snapshot.process(self._pid)
-        others = f" of {len(self._snapshot.processes)}" if len(self._snapshot.processes) > 1 else ""
-        title = f"{process.name} ({process.pid}){others}"
-        self.query_one("#inside-title", Static).update(Text(visible(title)))
+        pids = list(self._snapshot.processes)
+        which = f"{pids.index(process.pid) + 1}/{len(pids)} " if len(pids) > 1 else ""
+        # The name last: at 80 columns there are 16 cells, and a pid has up to seven digits.
+        self.query_one(TabLine).show_title(f"{which}{process.pid} {process.name}")
         note = Static("Opening...", markup=False)
         await body.mount(note)
         try:
@@ -184,20 +181,20 @@ class SnapshotScreen(Screen[None]):
     # Tabs.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Digits are taken at once (priority), but not from a line that is being typed."""
-        return action != "tab" or not isinstance(self.focused, Input)
+        """Digits and g are taken at once (priority), but not from a line that is being typed."""
+        return action not in ("tab", "goto") or not isinstance(self.focused, Input)
 
     def action_tab(self, name: str) -> None:
         """To another tab; keys go there."""
         for switcher in self.query("#panes").results(ContentSwitcher):
-            self.query_one(Tabs).active = f"tab-{name}"
+            self.query_one(TabLine).show_active(name)
             switcher.current = f"{name}-pane"
             self._focus(name)
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """A click on a tab. (Told of keys too, and late: then another one may be active by now.)"""
         name = (event.tab.id or "").removeprefix("tab-")
-        if event.tab.id == self.query_one(Tabs).active and any(
+        if name == self.query_one(TabLine).active and any(
             switcher.current != f"{name}-pane" for switcher in self.query("#panes").results(ContentSwitcher)
         ):
             self.action_tab(name)
@@ -230,6 +227,12 @@ class SnapshotScreen(Screen[None]):
         self.action_tab("threads")
         for pane in self.query(ThreadsPane):
             pane.show_thread(event.tid)
+
+    def on_show_file(self, event: ShowFile) -> None:
+        """Show a file of /proc/PID."""
+        self.action_tab("files")
+        for pane in self.query(FilesPane):
+            pane.show_file(event.name)
 
     async def on_show_stack(self, event: ShowStack) -> None:
         """Show a thread's stack, of another process too."""
@@ -269,6 +272,10 @@ class SnapshotScreen(Screen[None]):
     def action_mount(self) -> None:
         """Serve it."""
         self.app.post_message(OpenMount(self._snapshot.path))
+
+    def action_compare(self) -> None:
+        """Compare it."""
+        self.app.post_message(CompareSnapshot(self._snapshot.path))
 
     def action_debugger(self) -> None:
         """Debug it."""

@@ -20,6 +20,7 @@ from snaptui.polling import Poller
 from snaptui.preferences import Preferences
 from snaptui.screens.messages import (
     ChooseFolder,
+    CompareSnapshot,
     OpenMount,
     OpenOther,
     OpenSnapshot,
@@ -88,6 +89,7 @@ class SnapshotsPane(Vertical):
         "snaptui info FILE",
         "snaptui verify FILE",
         "snaptui compress FILE",
+        "snaptui diff BEFORE AFTER",
         "snaptui FILE",
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -115,6 +117,14 @@ class SnapshotsPane(Vertical):
             "Delete",
             id="snapshots.delete",
             tooltip="Delete the file; asks first",
+        ),
+        Binding(
+            "equals_sign",
+            "compare",
+            "Compare",
+            key_display="=",
+            id="snapshots.compare",
+            tooltip="Compare it with another one: what moved, and what changed",
         ),
         Binding(
             "o",
@@ -243,6 +253,11 @@ class SnapshotsPane(Vertical):
         """Look inside."""
         if (item := self._table.current) is not None:
             self.post_message(OpenSnapshot(item.path))
+
+    def action_compare(self) -> None:
+        """Compare it with another one."""
+        if (item := self._table.current) is not None:
+            self.post_message(CompareSnapshot(item.path))
 
     def action_mount(self) -> None:
         """Serve it."""

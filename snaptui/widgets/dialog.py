@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
 Result = TypeVar("Result")
 
@@ -51,6 +53,13 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         # The app's own keys do not reach a dialog.
         Binding("f1", "app.help", "Help", show=False, id="dialog.help", tooltip="What the keys do"),
     ]
+
+    def on_key(self, event: events.Key) -> None:
+        """Take what was typed before the line to type in was there (typed ahead, pasted): it is for that."""
+        # The line itself would have stopped the event.
+        if isinstance(self.focused, Input) and event.is_printable and event.character:
+            self.focused.insert_text_at_cursor(event.character)
+            event.stop()
 
     def action_cancel(self) -> None:
         """Leave."""

@@ -22,7 +22,13 @@ class _FilterInput(Input):
             "escape", "leave(True)", "Clear", id="filter.clear", tooltip="Take the filter away", priority=True
         ),
         Binding(
-            "enter,down", "leave(False)", "Keep", id="filter.keep", tooltip="Keep the filter", priority=True
+            "enter,down",
+            "leave(False)",
+            "Keep",
+            key_display="⏎",
+            id="filter.keep",
+            tooltip="Keep the filter",
+            priority=True,
         ),
     ]
 
@@ -47,9 +53,11 @@ class FilterBar(Horizontal):
         & > #filter-prompt { display: none; }
         & > Input { width: 1fr; }
         & > #filter-status { width: 1fr; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        & > #filter-error { width: auto; color: $text-error; display: none; padding: 0 1; }
+        & > #filter-error { width: auto; max-width: 60%; color: $text-error; display: none; padding: 0 1; }
+        & > #filter-error { text-wrap: nowrap; text-overflow: ellipsis; }
         &.-editing > #filter-prompt, &.-editing > #filter-error { display: block; }
-        &.-editing > #filter-status { width: auto; }
+        &.-editing > #filter-status { width: auto; max-width: 40%; }
+        &.-wrong > #filter-status { display: none; }
         &:ansi { background: ansi_default; }
     }
     """
@@ -104,6 +112,7 @@ class FilterBar(Horizontal):
     def show_error(self, text: str) -> None:
         """Say what is wrong with the filter; empty: nothing."""
         self.query_one("#filter-error", Static).update(text)
+        self.set_class(bool(text) and self.has_class("-editing"), "-wrong")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the user types."""
@@ -112,5 +121,5 @@ class FilterBar(Horizontal):
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:  # noqa: ARG002 - Textual gives it
         """The line is for the status again."""
-        self.remove_class("-editing")
+        self.remove_class("-editing", "-wrong")
         self.query_one(Input).display = False

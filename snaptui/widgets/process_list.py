@@ -71,6 +71,17 @@ class ProcessList:
         self.order = column
         self.hung = False
 
+    def words_for_nothing(self) -> str:
+        """Why no process is shown, and what would show some."""
+        if not self.found:
+            return "Looking..."
+        remedy = "escape takes the filter away"
+        return (
+            f"None of yours matches; a shows everybody's, {remedy}"
+            if self.only_mine
+            else f"None matches; {remedy}"
+        )
+
     def words(self, shown: int) -> list[str]:
         """What is shown, for the line below the table."""
         words = [f"{shown:,} of {counted(len(self.found), 'process', 'processes')}"]

@@ -59,6 +59,7 @@ class Machine:
     found: Sequence[Watched] = SOME
     entries: Sequence[Entry] = ()
     refused: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
     details: Details = field(
         default_factory=lambda: Details(
             (
@@ -83,6 +84,7 @@ class Machine:
             "uid": ME,
             "now": lambda: NOW,
             "may_read": lambda pid: pid not in self.refused,
+            "still_runs": lambda one: one.pid not in self.ended,
             "interval": 0.05,
         }
         return Sources(**{**values, **changed})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -69,6 +70,9 @@ class FakeSpace:
         if len(found) < length:
             raise NotCaptured(f"{address + len(found):#x} is not captured")
         return found
+
+    def read_memory_into(self, address: int, target: npt.NDArray[np.uint8]) -> None:
+        target[:] = np.frombuffer(self.read_memory(address, len(target)), dtype=np.uint8)
 
 
 def snapshot_of(
@@ -144,6 +148,7 @@ async def opened(pilot: Pilot[Any]) -> InsideApp:
 
     app = pilot.app
     assert isinstance(app, InsideApp)
-    await until(pilot, lambda: len(app.screen_stack) > 1 and bool(app.screen_stack[1].query("#strings-pane")))
+    # The last thing that opening does.
+    await until(pilot, lambda: app.focused is not None and app.focused.id == "hex", "the hex view")
     await pilot.pause()
     return app

@@ -92,15 +92,19 @@ def app_in_terminal(
         "XDG_DATA_HOME": str(directory / "data"),
         "XDG_RUNTIME_DIR": str(directory / "run"),
         "COLORTERM": "truecolor",
-        "SHELL": "/bin/sh",
         "PS1": "shell> ",
         **variables,
+        "SHELL": "/bin/sh",
     }
     values.pop("COLUMNS", None)
     status = directory / "status"
     words = " ".join(shlex.quote(str(word)) for word in (sys.executable, "-m", "snaptui", *arguments))
-    prefix = f"TERM={term} " if term else ""  # tmux sets it itself
-    line = f"{prefix}{words}; echo $? > {shlex.quote(str(status))}; echo the app has ended; exec sleep 1000"
+    # Tmux sets TERM itself, and SHELL is what it runs the line with.
+    own = {"TERM": term, "SHELL": variables.get("SHELL", "")}
+    prefix = "".join(f"{name}={value} " for name, value in own.items() if value)
+    # ^C goes to the shell of the window too, which is to live on, as one with job control does.
+    end = f"echo $? > {shlex.quote(str(status))}; echo the app has ended; exec sleep 1000"
+    line = f"trap : INT; {prefix}{words}; {end}"
     # A path for a socket may be 107 bytes long, and pytest's directories are deep.
     socket = Path(f"/tmp/snaptui-test-{os.getpid()}-{id(status):x}")
     terminal = Terminal(socket, status)

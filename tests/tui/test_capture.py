@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from snaptui.children.child import Child, start
 from snaptui.children.commands import CaptureRequest, start_capture
@@ -52,14 +54,19 @@ def test_the_name_offered_says_what_and_when_and_is_one_safe_word(names: list[st
     assert "/" not in found
 
 
+async def mark_two(pilot: Pilot[None], page: int, gs: int) -> None:
+    await pilot.press("slash")
+    await type_text(pilot, "page-test|gs-test/")
+    await until_shown(pilot, str(page), str(gs), "2 of")
+    await pilot.press("enter", "space", "space")
+
+
 async def test_two_marked_processes_are_saved_into_one_file(tmp_path: Path) -> None:
     app = real_app(tmp_path)
     with running_python(HANGS % "page-test") as page, running_python(HANGS % "gs-test") as gs:
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await pilot.press("slash")
-            await type_text(pilot, "page-test|gs-test/")
-            await until_shown(pilot, str(page.pid), str(gs.pid), "2 of")
-            await pilot.press("enter", "space", "space", "s")
+            await mark_two(pilot, page.pid, gs.pid)
+            await pilot.press("s")
             await until_shown(pilot, "Snapshot of 2 processes", "page-test+gs-test-", "[ ] Compress")
             await pilot.press("enter")
             await until_shown(pilot, "Saved", "stopped for", "nothing")
@@ -72,15 +79,35 @@ async def test_two_marked_processes_are_saved_into_one_file(tmp_path: Path) -> N
         assert set(read_snapshot(file).processes) == {page.pid, gs.pid}
 
 
+async def test_what_ends_while_the_dialog_is_open_is_left_out_and_told(tmp_path: Path) -> None:
+    app = real_app(tmp_path)
+    with running_python(HANGS % "page-test") as page, running_python(HANGS % "gs-test") as gs:
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await mark_two(pilot, page.pid, gs.pid)
+            await pilot.press("s")
+            await until_shown(pilot, "Snapshot of 2 processes")
+            os.kill(gs.pid, signal.SIGKILL)
+            await pilot.press("enter")
+            await until_shown(pilot, "Saved", "stopped for")
+            assert f"gs-test ({gs.pid}): ended, not saved" in notices(app)
+        (file,) = (tmp_path / "snapshots").iterdir()
+        assert set(read_snapshot(file).processes) == {page.pid}
+
+
+async def offered(pilot: Pilot[None], pid: int) -> None:
+    """Ask for a snapshot of that process alone."""
+    await pilot.press("slash")
+    await type_text(pilot, f"pid:{pid}")
+    await until_shown(pilot, "1 of", str(pid))
+    await pilot.press("enter", "s")
+    await until_shown(pilot, "Save as", "[ ] Compress", "[ ] Stop them only to copy themselves (fork)")
+
+
 async def test_compressed_when_asked_and_that_is_remembered(tmp_path: Path) -> None:
     app = real_app(tmp_path)
     with running_python(HANGS % "page-test") as page:
         async with app.run_test(size=(80, 24)) as pilot:
-            await pilot.press("slash")
-            await type_text(pilot, f"pid:{page.pid}")
-            await until_shown(pilot, "1 of")
-            await pilot.press("enter", "s")
-            await until_shown(pilot, "[ ] Compress")
+            await offered(pilot, page.pid)
             await pilot.press("tab", "space")
             await until_shown(pilot, "[x] Compress", ".snap.zst")
             await pilot.press("ctrl+s")
@@ -94,11 +121,7 @@ async def test_stopped_the_processes_run_on_and_no_file_stays(tmp_path: Path) ->
     app = real_app(tmp_path)
     with running_python(LARGE) as victim:
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await pilot.press("slash")
-            await type_text(pilot, f"pid:{victim.pid}")
-            await until_shown(pilot, "1 of")
-            await pilot.press("enter", "s")
-            await until_shown(pilot, "Save as")
+            await offered(pilot, victim.pid)
             await pilot.press("enter")
             await until_shown(pilot, "Saving 1 process", "escape stops")
             await pilot.press("escape")
@@ -253,7 +276,9 @@ def test_what_a_child_says_becomes_plain_values() -> None:
     child = saying(
         {"event": "progress", "stage": "memory", "done": 5, "total": 10},
         {"event": "paused", "pids": [1]},
-        {"event": "resumed", "pids": [1], "seconds": 0.25},
+        {"event": "resumed", "pids": [1], "seconds": 0.125},
+        {"event": "paused", "pids": [1]},
+        {"event": "resumed", "pids": [1], "seconds": 0.125},
         {"event": "warning", "pid": 1, "message": "m", "help": "h", "missing": True},
         {"event": "error", "message": "no space", "help": "make some"},
         "snap: words",
@@ -271,3 +296,17 @@ def test_why_a_child_failed_is_its_last_message_and_what_helps() -> None:
         "cannot mount: in use",
         "end it",
     )
+
+
+async def test_read_from_a_copy_when_asked(tmp_path: Path) -> None:
+    app = real_app(tmp_path)
+    with running_python(HANGS % "page-test") as page:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await offered(pilot, page.pid)
+            await pilot.press("tab", "tab", "tab", "tab", "space")
+            await until_shown(pilot, "[x] Stop them only")
+            await pilot.press("ctrl+s")
+            await until_shown(pilot, "Saved", "stopped for")
+        (file,) = (tmp_path / "snapshots").iterdir()
+        assert read_snapshot(file).only().linux_json("snapshot.json")["read_from"] == "copy"
+        assert state_of(page.pid) == "S"

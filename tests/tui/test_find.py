@@ -34,7 +34,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
 async def find(pilot, text: str, kind: int = 0) -> None:  # type: ignore[no-untyped-def]
     await pilot.press("slash")
-    await until(pilot, lambda: isinstance(pilot.app.screen, FindScreen))
+    await until(pilot, lambda: isinstance(pilot.app.screen, FindScreen) and pilot.app.focused is not None)
     await pilot.press(*["down"] * kind)
     await type_text(pilot, text)
     await pilot.press("enter")
@@ -75,7 +75,7 @@ async def test_next_and_previous_go_round_and_say_which_it_is(snapshot: Snapshot
         assert places == [0x500, 0x1FF0, 0x100, 0x1FF0]
         await until_shown(pilot, "hit 3 of 3")
         await pilot.press("ctrl+o")
-        assert app.view.cursor - BASE == 0x100
+        await until(pilot, lambda: app.view.cursor - BASE == 0x100)
 
 
 async def test_what_is_nowhere_is_said_to_be(snapshot: Snapshot) -> None:
@@ -96,6 +96,7 @@ async def test_a_mistake_is_explained_and_can_be_mended(snapshot: Snapshot) -> N
         await until(pilot, lambda: app.view.cursor == OTHER + 0x800)
         await pilot.press("slash")
         await until_shown(pilot, "(•) hex", "dead be")  # as it was typed
+        await until(pilot, lambda: app.focused is not None)
         await pilot.press("end")  # what was typed before is selected: typing replaces it
         await type_text(pilot, "x")
         await pilot.press("enter")
@@ -144,6 +145,11 @@ class SlowSpace:
         self.reads += 1
         return self.process.read_memory(address, length)
 
+    def read_memory_into(self, address: int, target) -> None:  # type: ignore[no-untyped-def]
+        assert self.may_read.wait(20)
+        self.reads += 1
+        self.process.read_memory_into(address, target)
+
 
 async def test_escape_stops_a_search_first_and_then_leaves(snapshot: Snapshot) -> None:
     app = InsideApp(snapshot)
@@ -154,8 +160,8 @@ async def test_escape_stops_a_search_first_and_then_leaves(snapshot: Snapshot) -
         await find(pilot, TEXT)
         bar = app.pane.query_one(Searching)
         await until_shown(pilot, "finding 0%", "esc stops")
-        await pilot.press("down")  # the screen lives
-        assert app.view.cursor == BASE + 16
+        await pilot.press("down")
+        await until(pilot, lambda: app.view.cursor == BASE + 16, "the screen lives")
         await pilot.press("escape")
         slow.may_read.set()
         await until(pilot, lambda: not bar.is_running)
@@ -189,9 +195,11 @@ async def test_hits_are_reversed_on_the_screen(snapshot: Snapshot) -> None:
         await find(pilot, TEXT)
         await until(pilot, lambda: app.view.cursor == BASE + 0x100)
         await pilot.press("down")
-        await pilot.pause()
-        strips = app.screen._compositor.render_strips()
-        line = next(strip for strip in strips if strip.text.startswith(f"{BASE + 0x100:x}"))
-        reversed_text = "".join(s.text for s in line.crop(62, 78) if s.style is not None and s.style.reverse)
-        assert reversed_text == TEXT
+
+        def reversed_text() -> str:
+            strips = app.screen._compositor.render_strips()
+            line = next(strip for strip in strips if strip.text.startswith(f"{BASE + 0x100:x}"))
+            return "".join(s.text for s in line.crop(62, 78) if s.style is not None and s.style.reverse)
+
+        await until(pilot, lambda: reversed_text() == TEXT, "the hit is reversed")
         assert TEXT in screen_text(app)  # type: ignore[arg-type]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from textual.widgets import Input
+from textual import events
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
 
 from snaptui.engine.snapfile import Snapshot
 from snaptui.screens.goto import GotoScreen
@@ -36,11 +39,18 @@ def snapshot(tmp_path: Path) -> Snapshot:
     )
 
 
+async def goto(pilot: Pilot[Any], text: str) -> None:
+    """Type where to go, once one is asked."""
+    await pilot.press("g")
+    await until(pilot, lambda: isinstance(pilot.app.screen, GotoScreen) and pilot.app.focused is not None)
+    await type_text(pilot, text)
+
+
 async def test_it_opens_at_the_stack_pointer_of_the_main_thread(snapshot: Snapshot) -> None:
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        assert app.view.cursor == STACK + 0x80
+        await until(pilot, lambda: app.view.cursor == STACK + 0x80)
         await until_shown(pilot, "7ffc00001080 80 81 82", "[stack]+0x80")
 
 
@@ -58,8 +68,7 @@ async def test_goto_goes_where_the_expression_leads(snapshot: Snapshot, typed: s
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("g")
-        await type_text(pilot, typed)
+        await goto(pilot, typed)
         if typed.startswith("*"):  # the pointer at heap+40: `*` binds what follows it whole
             address = STACK + 0x123
         await until_shown(pilot, f"{address:#x}")
@@ -67,12 +76,27 @@ async def test_goto_goes_where_the_expression_leads(snapshot: Snapshot, typed: s
         await until(pilot, lambda: app.view.cursor == address)
 
 
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [("gheap+48\r", HEAP + 0x48), ("/0123\r", STACK + 0x130)],
+    ids=["goto", "find"],
+)
+async def test_what_is_typed_ahead_is_not_lost(snapshot: Snapshot, typed: str, address: int) -> None:
+    """Given keys that come all at once, as those that are pasted, the dialog takes what is meant for it."""
+    app = InsideApp(snapshot)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        for character in typed:
+            key = "enter" if character == "\r" else _character_to_key(character)
+            app.post_message(events.Key(key, character))
+        await until(pilot, lambda: app.view.cursor == address)
+
+
 async def test_goto_says_what_is_wrong_and_stays_open(snapshot: Snapshot) -> None:
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("g")
-        await type_text(pilot, "nowhere")
+        await goto(pilot, "nowhere")
         await pilot.press("enter")
         await until_shown(pilot, "nothing here is called 'nowhere'", "type an address in hex")
         assert isinstance(app.screen, GotoScreen)
@@ -85,10 +109,9 @@ async def test_goto_into_a_hole_lands_behind_it_and_says_how_large_it_is(snapsho
     app = InsideApp(snapshot, None)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await opened(pilot)
-        await pilot.press("g")
-        await type_text(pilot, "600000000000")
+        await goto(pilot, "600000000000")
         await pilot.press("enter")
-        await until(pilot, lambda: app.view.cursor == ZERO)
+        await until(pilot, lambda: app.view.cursor == ZERO and notices(app))  # type: ignore[arg-type]
         size = (ZERO - HEAP - 4096) / (1 << 40)
         assert f"in a hole of {size:.1f} TiB" in notices(app)[0]  # type: ignore[arg-type]
 
@@ -97,8 +120,7 @@ async def test_goto_into_untouched_memory_unfolds_it(snapshot: Snapshot) -> None
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("g")
-        await type_text(pilot, f"{ZERO + 0x8000:x}")
+        await goto(pilot, f"{ZERO + 0x8000:x}")
         await pilot.press("enter")
         await until_shown(pilot, f"{ZERO + 0x8000:x} 00 00 00")
         assert app.view.cursor == ZERO + 0x8000
@@ -112,11 +134,11 @@ async def test_enter_follows_a_pointer_and_ctrl_o_comes_back(snapshot: Snapshot)
         await pilot.press("enter")
         await until(pilot, lambda: app.view.cursor == STACK + 0x123)
         await pilot.press("ctrl+o")
-        assert app.view.cursor == HEAP + 0x43
+        await until(pilot, lambda: app.view.cursor == HEAP + 0x43)
         await pilot.press("ctrl+o")
-        assert app.view.cursor == STACK + 0x80
+        await until(pilot, lambda: app.view.cursor == STACK + 0x80)
         await pilot.press("tab", "greater_than_sign")
-        assert app.view.cursor == STACK + 0x123
+        await until(pilot, lambda: app.view.cursor == STACK + 0x123)
         await pilot.press("tab")  # nothing is forward: tab is what it always is
         assert app.view.cursor == STACK + 0x123
 
@@ -138,7 +160,7 @@ async def test_brackets_go_from_mapping_to_mapping_and_enter_unfolds(snapshot: S
         await opened(pilot)
         for key, at in (("[", STACK), ("[", ZERO), ("[", HEAP), ("[", HEAP), ("]", ZERO)):
             await pilot.press({"[": "left_square_bracket", "]": "right_square_bracket"}[key])
-            assert app.view.cursor == at
+            await until(pilot, lambda at=at: app.view.cursor == at)
         await until_shown(pilot, "1.0 MiB never touched", "[anon:a[/]b]")
         await pilot.press("enter")
         await until_shown(pilot, f"{ZERO:x} 00 00")
@@ -151,6 +173,7 @@ async def test_marks_are_listed_and_gone_to(snapshot: Snapshot) -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("apostrophe")
+        await until(pilot, lambda: notices(app))  # type: ignore[arg-type]
         assert "m makes one" in notices(app)[0]  # type: ignore[arg-type]
         await pilot.press("m")
         app.pane.jump(HEAP + 8)
@@ -168,9 +191,8 @@ async def test_goto_works_from_every_tab(snapshot: Snapshot) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         for tab in "2345":
-            await pilot.press(tab, "g")
-            await until(pilot, lambda: isinstance(app.screen, GotoScreen))
-            app.screen.query_one(Input).value = f"heap+{tab}"
+            await pilot.press(tab)
+            await goto(pilot, f"heap+{tab}")
             await pilot.press("enter")
             await until(pilot, lambda tab=tab: app.view.cursor == HEAP + int(tab))
             await until_shown(pilot, "00 00 00 00")

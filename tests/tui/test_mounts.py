@@ -55,6 +55,18 @@ async def test_mount_read_and_unmount(tmp_path: Path, running: Servers) -> None:
         assert not is_mounted(place)
 
 
+async def test_what_becomes_of_servers_at_the_end_can_be_set_and_is_remembered(tmp_path: Path) -> None:
+    app = Machine().app(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "e")
+        await until_shown(pilot, "when the app ends", "ask each time", "end them")
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: app.preferences.servers == "stop")
+    again = Machine().app(tmp_path)
+    async with again.run_test(size=(80, 24)) as pilot:
+        assert again.preferences.servers == "stop"
+
+
 @FUSE
 async def test_quitting_ends_servers_when_told_so(tmp_path: Path, running: Servers) -> None:
     folder = tmp_path / "snapshots"

@@ -10,14 +10,22 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import App
+from textual.pilot import Pilot
 
-from snaptui.app import SnaptuiApp
+from snaptui.children.answers import Answers
+from snaptui.engine.inspect.stacks.model import Frame, Local, ThreadStack
+from snaptui.engine.inspect.waits.model import Edge, Report, Wait
 from snaptui.engine.serve.registry import Entry
+from snaptui.engine.snapfile import open_snapshot
 from snaptui.engine.snapfile.library import Item
 from snaptui.preferences import PreferencesFile
-from tests.helpers.desk import NOW, Machine, until_shown
+from snaptui.screens.snapshot import SnapshotScreen
+from tests.helpers.desk import NOW, Machine, until, until_shown
+from tests.helpers.inside import PLAN9
 
 PICTURES = Path(__file__).parent / "pictures"
 FOLDER = Path("/home/glenda/snapshots")
@@ -77,7 +85,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def drawn(app: SnaptuiApp) -> str:
+def drawn(app: App[Any]) -> str:
     """The screen as SVG, without the id that the whole text of it has."""
     return re.sub(r"terminal-\d+", "terminal", app.export_screenshot(title="snaptui", simplify=True))
 
@@ -103,13 +111,89 @@ async def test_a_screen_looks_as_it_did(
         await until_shown(pilot, *words)
         for widget in app.screen.query("Input"):
             widget.cursor_blink = False  # type: ignore[attr-defined]
-        await pilot.pause()
-        found = drawn(app)
-    expected = PICTURES / f"{name}-{size[0]}x{size[1]}.svg"
+        await compare(pilot, f"{name}-{size[0]}x{size[1]}.svg")
+
+
+FUTEX = Frame(0x200010, "__lll_lock_wait", module="/usr/lib/libc.so.6", offset=0x87DF0)
+MAIN = Frame(0x2000C0, "main", source="/src/page.c", line=60, locals=(Local("argc", "1"), Local("n", "0")))
+LAYOUT = Frame(
+    0x200040, "layout", source="/src/page.c", line=26, locals=(Local("unused", "0x0"), Local("page", "3"))
+)
+PYTHON = Frame(0, "render_page", "python", "/src/render.py", 12, locals=(Local("page", "<Page 3>"),))
+STACKS = [
+    ThreadStack(1201, "page", (Frame(0x200020, "pthread_join", module="/usr/lib/libc.so.6"), MAIN)),
+    *(ThreadStack(tid, "layout", (FUTEX, LAYOUT)) for tid in (1203, 1204)),
+    ThreadStack(1205, "render", (FUTEX, PYTHON)),
+    ThreadStack(1206, "reader", (), "its registers were not saved: it was in an uninterruptible sleep"),
+]
+REPORT = Report(
+    "deadlock: thread 1203 (layout) and thread 1205 (render) wait for each other",
+    "deadlock",
+    (
+        Wait(1201, 1201, "page", "thread", "waits for the end of thread 1203", "the address of its futex"),
+        Wait(1201, 1203, "layout", "mutex", "waits for the mutex pages, held by thread 1205", "the futex"),
+        Wait(1201, 1205, "render", "mutex", "waits for the mutex fonts, held by thread 1203", "the futex"),
+        Wait(1202, 1202, "gs", "read", "reads from the terminal /dev/pts/3", "the system call", outside=True),
+    ),
+    (
+        Edge(1201, 1201, 1201, 1203, "the end of it"),
+        Edge(1201, 1203, 1201, 1205, "mutex pages"),
+        Edge(1201, 1205, 1201, 1203, "mutex fonts", certain=False),
+    ),
+)
+
+
+class Known(Answers):
+    """What is said of the stacks and waits, whatever the snapshot."""
+
+    async def stacks(self, path: str, pid: int) -> list[ThreadStack]:  # noqa: ARG002
+        return STACKS
+
+    async def why(self, path: str) -> Report:  # noqa: ARG002
+        return REPORT
+
+
+INSIDE = {
+    "memory": (("down", "200010  Text+0x10"), ("right", "200011  Text+0x11")),
+    "segments": (("2", "same as text"),),
+    "strings": (("5", "143 texts"),),
+    "stacks": (("6", "render_page"), ("enter", "libc.so.6+0x87df0"), ("down", "page = 3")),
+    "why": (("7", "known from: the address"),),
+    "graph": (("7", "known from: the address"), ("v", "1 thread more")),
+}
+"""A picture's name, and for a tab of an opened snapshot the keys, each with what is then on the screen."""
+
+
+@pytest.mark.usefixtures("utc")
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", INSIDE)
+async def test_the_inside_of_a_snapshot_looks_as_it_did(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    app = Machine().app(FOLDER, interval=0.0, preferences=PreferencesFile(None))
+    with open_snapshot(str(PLAN9 / "two-procs.snap")) as plan9:
+        async with app.run_test(size=size) as pilot:
+            app.theme = "snaptui-dark"
+            await app.push_screen(SnapshotScreen(plan9, 1201, Known()))
+            await until_shown(pilot, "000000200000")
+            for key, words in INSIDE[name]:
+                await pilot.press(key)
+                await until_shown(pilot, words)
+            await compare(pilot, f"inside-{name}-{size[0]}x{size[1]}.svg")
+
+
+async def compare(pilot: Pilot[None], name: str) -> None:
+    """Fail if the screen does not come to look as in the picture that is kept."""
+    app, expected = pilot.app, PICTURES / name
+    await pilot.pause()
     if os.environ.get("SNAPTUI_PICTURES") == "new":
         PICTURES.mkdir(exist_ok=True)
-        expected.write_text(found)
-    seen = Path(os.environ.get("TMPDIR", "/tmp")) / f"snaptui-{expected.name}"
-    if found != expected.read_text():
-        seen.write_text(found)
-        pytest.fail(f"{expected.name} looks different: compare it with {seen}")
+        expected.write_text(drawn(app))
+    kept = expected.read_text()
+    try:
+        await until(pilot, lambda: drawn(app) == kept, f"the picture {name}")
+    except AssertionError:
+        seen = Path(os.environ.get("TMPDIR", "/tmp")) / f"snaptui-{name}"
+        seen.write_text(drawn(app))
+        pytest.fail(f"{name} looks different: compare it with {seen}")

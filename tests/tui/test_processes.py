@@ -303,3 +303,12 @@ async def test_five_thousand_processes_are_taken_in_quickly(tmp_path: Path) -> N
         assert time.perf_counter() - began < 0.1, "measured: 20 ms; 0.1 s would be felt"
         await pilot.press("end")
         await until_shown(pilot, "worker-4999")
+
+
+@pytest.mark.parametrize("text", ["/page|pages-server/", "a filter that finds nothing(|"])
+async def test_a_filter_can_be_read_while_it_is_typed(tmp_path: Path, text: str) -> None:
+    async with Machine().app(tmp_path).run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "pages-server")
+        await pilot.press("h", "slash")
+        await type_text(pilot, text)
+        await until_shown(pilot, text)

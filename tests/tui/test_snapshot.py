@@ -68,7 +68,7 @@ async def test_every_tab_shows_its_contents_and_enter_leads_to_the_memory(
     app = InsideApp(snapshot)
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        await until_shown(pilot, "victim (4242)", "7ffc00001080")
+        await until_shown(pilot, "4242 victim", "7ffc00001080")
         await pilot.press("2")
         await until_shown(pilot, "[heap]", "8.0K", "rw-s", "a[/]b", "××××××××××××")
         await pilot.press("down")
@@ -190,7 +190,7 @@ async def test_a_snapshot_from_plan9_browses_as_well(size: tuple[int, int]) -> N
         async with app.run_test(size=size, notifications=True) as pilot:
             await opened(pilot)
             first = plan9.process(1202).read_memory(0x200000, 8).hex(" ")
-            await until_shown(pilot, "gs (1202) of 2", f"000000200000 {first}")
+            await until_shown(pilot, "2/2 1202 gs", f"000000200000 {first}")
             await pilot.press("g")
             await type_text(pilot, "Stack+3ff0")
             await pilot.press("enter")
@@ -206,7 +206,7 @@ async def test_a_snapshot_from_plan9_browses_as_well(size: tuple[int, int]) -> N
             await pilot.press("escape", "p")
             await until_shown(pilot, "Processes", "1201", "page")
             await pilot.press("up", "enter")
-            await until_shown(pilot, "page (1201) of 2")
+            await until_shown(pilot, "1/2 1201 page")
             await opened(pilot)
             first = plan9.process(1201).read_memory(0x200000, 8).hex(" ")
             await until_shown(pilot, f"000000200000 {first}")

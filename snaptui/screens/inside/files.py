@@ -60,6 +60,10 @@ class FilesPane(Horizontal):
         """Show the names."""
         self.query_one(FilteredList).show(saved_files(self._process))
 
+    def show_file(self, name: str) -> None:
+        """Put the cursor on a file."""
+        self.query_one(RowTable).go_to(name)
+
     def on_filtered_list_moved(self, event: FilteredList.Moved) -> None:
         """Show the contents of another file."""
         event.stop()

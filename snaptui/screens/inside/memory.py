@@ -30,10 +30,18 @@ class MemoryPane(HexPane):
         "memory: Enter follows one, ctrl+o comes back. Memory that was never touched is one line; Enter "
         "unfolds it. What was not captured says why: it is never shown as zeros."
     )
-    SHELL: ClassVar[tuple[str, ...]] = ("snaptui hexdump FILE PID ADDR+LEN",)
+    SHELL: ClassVar[tuple[str, ...]] = (
+        "snaptui hexdump FILE PID ADDR+LEN",
+        "snaptui search FILE PID --text PATTERN",
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "slash", "find", "Find", id="memory.find", tooltip="Text, bytes, a regular expression, pointers"
+            "slash",
+            "find",
+            "Find",
+            id="memory.find",
+            tooltip="Text, bytes, a regular expression, pointers",
+            priority=True,
         ),
         Binding("n", "next(True)", "Next", id="memory.next", tooltip="To the next hit"),
         Binding(

@@ -31,6 +31,13 @@ class ShowThread(Message):
 
 
 @dataclass
+class ShowFile(Message):
+    """Show this file in the list of files: one of Plan 9's, or `linux/fd/3` and the like."""
+
+    name: str
+
+
+@dataclass
 class ShowStack(Message):
     """Show the stack of a thread, of this process or another one of the snapshot."""
 

@@ -83,7 +83,7 @@ _GROUPS: Final[tuple[Column[StackGroup], ...]] = (
 )
 _FRAMES: Final[tuple[Column[FrameRow], ...]] = (
     Column("number", "#", 3, lambda r: str(r.number), lambda r: r.number, right=True),
-    Column("function", "FUNCTION", 44, lambda r: r.function, lambda r: r.function, kind=lambda r: r.kind),
+    Column("function", "FUNCTION", 38, lambda r: r.function, lambda r: r.function, kind=lambda r: r.kind),
     Column("place", "WHERE", 0, lambda r: r.place, lambda r: r.place),
 )
 

@@ -28,7 +28,7 @@ class StringsPane(FilteredList[FoundText]):
         "Texts in the memory, like strings(1): those of six characters and more. The filter searches all of "
         "the memory for what is typed, and shows the texts that it is in. Enter shows one in the memory."
     )
-    SHELL: ClassVar[tuple[str, ...]] = ("snaptui core FILE PID", "strings core.PID")
+    SHELL: ClassVar[tuple[str, ...]] = ("snaptui strings FILE PID",)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "length", "Length", id="strings.length", tooltip="Only texts of that many characters"),
         Binding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -39,6 +39,9 @@ class _Nothing:
 
     def read_memory(self, address: int, length: int) -> bytes:
         raise NotCaptured(f"{length} bytes at {address:#x} of nothing")
+
+    def read_memory_into(self, address: int, target: Sized) -> None:
+        self.read_memory(address, len(target))
 
 
 class HexView(ScrollView, can_focus=True):
