@@ -2,6 +2,7 @@
 # make test    runs the tests
 # make check   runs everything that CI runs
 # make man     makes the manual pages anew
+# make bench   measures everything beside its peers, and writes benchmarks/RESULTS.md
 # make screenshots    makes the pictures of the app anew, on real data
 #
 # Each sets up .venv, and installs missing Debian packages as root or with sudo (scripts/setup).
@@ -12,7 +13,7 @@ export PYTHON
 
 IN_VENV = .venv/bin/python -m
 
-.PHONY: help demo test check lint man screenshots clean
+.PHONY: help demo test check lint bench man screenshots clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +33,10 @@ lint:
 	$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy
+
+bench:
+	@scripts/setup dev bench
+	.venv/bin/python benchmarks/run.py
 
 man:
 	@scripts/setup dev

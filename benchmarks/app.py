@@ -9,6 +9,7 @@ snapshot that is opened is made up, of MIB without two equal pages, in a tempora
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import fcntl
 import multiprocessing
@@ -24,13 +25,18 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hexview import make
+from hexview import make, moves
+from rows import Row
+
+from snaptui.engine.snapfile import open_snapshot
 
 _KEYS: Final = 40
+_STARTS: Final = 5
 _MAPPINGS: Final = 1000
 _PATIENCE: Final = 60.0
 
@@ -60,12 +66,12 @@ signal.pause()
 class App:
     """The app in a pseudo-terminal of 80x24."""
 
-    def __init__(self, directory: str, *files: str) -> None:
+    def __init__(self, directory: Path, *files: str) -> None:
         self.began = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
-            places = dict.fromkeys(names, directory)
+            places = dict.fromkeys(names, str(directory))
             os.environ.update(places, COLORTERM="truecolor", TERM="xterm-256color", COLUMNS="", LINES="")
             os.execv(sys.executable, [sys.executable, "-m", "snaptui", *files])
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -156,41 +162,108 @@ def page_down_to_screen(app: App) -> list[float]:
     return times
 
 
-def show(what: str, times: list[float], limit: float) -> None:
-    """Print the median, the 95th percentile and the worst."""
-    ordered = sorted(times)
-    p95 = ordered[int(len(ordered) * 0.95)]
-    middle = statistics.median(ordered)
-    worst = ordered[-1]
-    print(
-        f"{what:40} median {middle:4.0f} ms  p95 {p95:4.0f} ms  worst {worst:4.0f} ms  (at most {limit:.0f})"
-    )
-
-
-def first_paint(directory: str) -> list[float]:
+def first_paint(directory: Path) -> list[float]:
     """Milliseconds from the command to the list of processes on the screen."""
     times = []
-    for _ in range(5):
+    for _ in range(_STARTS):
         app = App(directory)
         times.append((app.wait_for(b" processes") - app.began) * 1000)
         app.end()
     return times
 
 
-def look_inside(directory: str, mebibytes: int) -> None:
-    """Measure the app with a snapshot open."""
-    path = Path(directory) / "made-up.snap"
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What was measured, all of it, and what it may be at most."""
+
+    what: str
+    values: Sequence[float]
+    limit: float
+    unit: str = "ms"
+    share: float = 0.95
+    """Which of the ordered values counts: of the keys the 95th percentile, of few starts the middle one."""
+
+    @property
+    def value(self) -> float:
+        """The value that counts."""
+        return sorted(self.values)[int(len(self.values) * self.share)]
+
+    def row(self) -> Row:
+        """It beside what is required."""
+        return Row(self.what, self.value, self.limit, self.unit, "required", 1.0)
+
+    def __str__(self) -> str:
+        middle, worst = statistics.median(self.values), max(self.values)
+        text = f"{self.what:45} {self.value:5.0f} {self.unit}  (at most {self.limit:.0f})"
+        return text if len(self.values) == 1 else f"{text}  median {middle:.0f}, worst {worst:.0f}"
+
+
+def with_processes(directory: Path, number: int) -> Iterator[Figure]:
+    """The list of many processes."""
+    with running(_MANY, number):
+        app = App(directory)
+        app.wait_for(b"COMMAND")
+        app.settle(3)
+        yield Figure(f"key to screen, {number:,} processes (p95)", key_to_screen(app), 50)
+        yield Figure(f"memory of the app, {number:,} processes", [app.memory()], 200, "MiB")
+        app.end()
+
+
+def while_capturing(directory: Path, mebibytes: int) -> Iterator[Figure]:
+    """The list while a large process is saved."""
+    with running(_LARGE, mebibytes) as pid:
+        app = App(directory)
+        app.wait_for(b"COMMAND")
+        app.press(f"/pid:{pid}\r".encode())
+        app.wait_for(b"1 of")
+        app.settle(0.5)
+        app.press(b"s")
+        app.wait_for(b"Save as")
+        app.settle(0.3)
+        app.press(b"\r")
+        app.wait_for(b"goes on")
+        app.press(b"b")
+        app.settle(0.2)
+        yield Figure(f"key to screen, capture of {mebibytes:,} MiB (p95)", key_to_screen(app), 50)
+        app.end()
+
+
+def inside(directory: Path, mebibytes: int) -> Iterator[Figure]:
+    """A large snapshot, opened."""
+    path = directory / "made-up.snap"
     # In a child, for its memory.
     child = multiprocessing.get_context("spawn").Process(target=make, args=(path, mebibytes << 20, _MAPPINGS))
     child.start()
     child.join()
     app = App(directory, str(path))
-    opened = app.wait_for_rows() - app.began
+    app.wait_for_rows()
     app.settle(1)
-    print(f"{f'open a snapshot of {mebibytes} MiB, from the command':40} {opened:.1f} s")
-    show("page down to screen, in it", page_down_to_screen(app), 50)
-    print(f"{'memory of the app':40} {app.memory():.0f} MiB (at most 200)")
+    yield Figure(f"page down to screen, {mebibytes:,} MiB open (p95)", page_down_to_screen(app), 50)
+    yield Figure(f"memory of the app, {mebibytes:,} MiB open", [app.memory()], 200, "MiB")
     app.end()
+    with open_snapshot(str(path)) as snapshot:
+        for size in ((80, 24), (200, 50)):
+            work = asyncio.run(moves(snapshot, size))["page down"]
+            name = f"work of page down, anywhere, {size[0]}x{size[1]} (p95)"
+            yield Figure(name, [seconds * 1000 for seconds in work], 16)
+    path.unlink()
+
+
+def figures(
+    directory: Path, processes: int = 5000, capture: int = 2048, opened: int = 10_240
+) -> Iterator[Figure]:
+    """All that is required of the app; `capture` and `opened` in MiB, 0 leaves that out."""
+    yield Figure("first paint", first_paint(directory), 600, share=0.5)
+    yield from with_processes(directory, processes)
+    if capture:
+        yield from while_capturing(directory, capture)
+    if opened:
+        yield from inside(directory, opened)
+
+
+def rows(directory: Path) -> list[Row]:
+    """All figures beside what is required; their files are in `directory`, 12 GiB of them."""
+    return [figure.row() for figure in figures(directory)]
 
 
 def main() -> None:
@@ -199,35 +272,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--processes", type=int, default=5000)
-    parser.add_argument("--capture", metavar="MIB", type=int, default=2048)
+    parser.add_argument("--capture", metavar="MIB", type=int, default=2048, help="0: leave that out")
     parser.add_argument("--open", metavar="MIB", type=int, default=10_240, help="0: leave that out")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="snaptui-") as directory:
-        show("first paint", first_paint(directory), 600)
-        with running(_MANY, arguments.processes):
-            app = App(directory)
-            app.wait_for(b"COMMAND")
-            app.settle(3)
-            show(f"key to screen, {arguments.processes} processes", key_to_screen(app), 50)
-            print(f"{'memory of the app':40} {app.memory():.0f} MiB")
-            app.end()
-        with running(_LARGE, arguments.capture) as pid:
-            app = App(directory)
-            app.wait_for(b"COMMAND")
-            app.press(f"/pid:{pid}\r".encode())
-            app.wait_for(b"1 of")
-            app.settle(0.5)
-            app.press(b"s")
-            app.wait_for(b"Save as")
-            app.settle(0.3)
-            app.press(b"\r")
-            app.wait_for(b"goes on")
-            app.press(b"b")
-            app.settle(0.2)
-            show(f"key to screen, capture of {arguments.capture} MiB", key_to_screen(app), 50)
-            app.end()
-        if arguments.open:
-            look_inside(directory, arguments.open)
+    with tempfile.TemporaryDirectory(prefix="snaptui-") as name:
+        for figure in figures(Path(name), arguments.processes, arguments.capture, arguments.open):
+            print(figure, flush=True)
 
 
 if __name__ == "__main__":

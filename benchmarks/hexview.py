@@ -104,30 +104,39 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-async def view(snapshot: Snapshot, size: tuple[int, int]) -> None:
-    """Page down at addresses all over the memory."""
+async def moves(snapshot: Snapshot, size: tuple[int, int]) -> dict[str, list[float]]:
+    """Seconds of work for moves at addresses all over the memory, by what they are."""
     app: App[None] = App()
+    times: dict[str, list[float]] = {name: [] for name in ("paint", "goto", "page down", "line", "inspect")}
     async with app.run_test(size=size) as pilot:
-        with timed(f"the screen at {size[0]}x{size[1]}, until it is painted"):
-            await app.push_screen(SnapshotScreen(snapshot))
-            await pilot.pause()
+        began = time.perf_counter()
+        await app.push_screen(SnapshotScreen(snapshot))
+        await pilot.pause()
+        times["paint"].append(time.perf_counter() - began)
         pane = app.screen.query_one(MemoryPane)
         hexview = app.screen.query_one(HexView)
         blocks = pane.opened.memory.blocks
         rng = random.Random(1)
         region = Region(0, 0, *hexview.size)
-        jumps, pages, moves = [], [], []
         for _ in range(_JUMPS):
             block = rng.choice(blocks)
             target = rng.randrange(block.start, block.end)
-            jumps.append(measure(lambda at=target: (pane.jump(at), hexview.render_lines(region))))
-            pages.append(measure(lambda: (hexview.action_page(1), hexview.render_lines(region))))
-            moves.append(measure(lambda: (hexview.action_by(0, 1), hexview.render_lines(region))))
+            times["goto"].append(measure(lambda at=target: (pane.jump(at), hexview.render_lines(region))))
+            times["page down"].append(measure(lambda: (hexview.action_page(1), hexview.render_lines(region))))
+            times["line"].append(measure(lambda: (hexview.action_by(0, 1), hexview.render_lines(region))))
             await pilot.pause(0)
-        spread("goto, anywhere", jumps)
-        spread("page down, there", pages)
-        spread("a line down", moves)
-        spread("what the inspector says", [measure(pane._settle) for _ in range(_JUMPS)])
+        times["inspect"] = [measure(pane._settle) for _ in range(_JUMPS)]
+    return times
+
+
+def show_moves(snapshot: Snapshot, size: tuple[int, int]) -> None:
+    """Print what moves cost."""
+    times = asyncio.run(moves(snapshot, size))
+    spread(f"the screen at {size[0]}x{size[1]}, until it is painted", times["paint"])
+    spread("goto, anywhere", times["goto"])
+    spread("page down, there", times["page down"])
+    spread("a line down", times["line"])
+    spread("what the inspector says", times["inspect"])
 
 
 def main() -> None:
@@ -157,7 +166,7 @@ def main() -> None:
         with timed("LineMap"):
             LineMap(opened.memory.blocks)
         for size in ((80, 24), (200, 50)):
-            asyncio.run(view(snapshot, size))
+            show_moves(snapshot, size)
         for kind, text in (
             ("text", "no such text anywhere"),
             ("hex", "de ad ?? ?? be ef"),
