@@ -158,7 +158,7 @@ async def capture(pilot: Pilot[Any], take: Take) -> None:
 async def inside(pilot: Pilot[Any], take: Take, pid: int) -> None:
     """The tabs of an opened snapshot."""
     await pilot.press("enter")
-    await until(pilot, "Memory", "Segments", f"({pid})")
+    await until(pilot, "Memory", "Segments", f"{pid} page")
     await pilot.press("slash")
     await until(pilot, "what to look for")
     await type_text(pilot, TO_FIND)
@@ -169,6 +169,13 @@ async def inside(pilot: Pilot[Any], take: Take, pid: int) -> None:
         await pilot.press(key)
         await pilot.pause(1)
         await take(name)
+    await pilot.press("6")
+    await until(pilot, "STAND IN", "main")
+    await pilot.press("enter")
+    await take("stacks")
+    await pilot.press("7")
+    await until(pilot, "deadlock")
+    await take("why")
     await pilot.press("1", "escape")
     await until(pilot, "1 Processes")
 
