@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snaptui.engine.snapfile import PAGE, open_snapshot
-from snaptui.engine.snapfile.encoder import PURE
+from snaptui.engine.snapfile import PAGE, fields, open_snapshot
+from snaptui.engine.snapfile.encoder import PURE, open_encoder
 from snaptui.engine.snapfile.native import is_there
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.snapfile.writer import SnapshotWriter
@@ -48,6 +48,27 @@ def memory_of(path: Path, pid: int = 7) -> list[bytes]:
     strict = [s.read(s.offset, s.length) for s in read_snapshot(path, ours=False).processes[pid].memory]
     assert ours == strict
     return ours
+
+
+@pytest.mark.parametrize(
+    "offset",
+    [
+        0,
+        1024,
+        8192,
+        BASE,
+        *(10**digits // PAGE * PAGE - 3 * PAGE for digits in (4, 8, 15)),
+        2**64 - 40 * PAGE,
+    ],
+)
+def test_references_are_printed_as_any_other_number(offset: int) -> None:
+    """Also where they get a digit more."""
+    encoder = open_encoder(-1, 1)
+    written = bytes(encoder.references("m", 7, offset, 40))
+    assert written == b"".join(
+        b"m" + fields.field(7) + fields.field(offset + page * PAGE) for page in range(40)
+    )
+    encoder.close()
 
 
 def test_every_kind_of_page_comes_back(tmp_path: Path) -> None:

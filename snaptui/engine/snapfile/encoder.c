@@ -247,11 +247,24 @@ uint64_t encoder_encode(Encoder *e, const uint8_t *pages, uint64_t count, uint64
 }
 
 // References to `count` pages from `offset` on of image `kind` of `pid`. Returns the bytes laid out.
+//
+// A process of which all pages are references has millions of them, and ten in a row differ in their last four
+// digits alone.
 uint64_t encoder_references(uint8_t kind, uint64_t pid, uint64_t offset, uint64_t count, uint8_t *out) {
-    uint8_t *at = out;
-    for (uint64_t page = 0; page < count; page++, offset += PAGE) {
-        *at++ = kind;
-        at = put_number(put_number(at, pid), offset);
+    uint8_t reference[1 + 24 + 24] = {kind}, *number = put_number(reference + 1, pid), *at = out;
+    uint64_t size = 0, last_digits = 0;
+    unsigned last = 10000;  // the number made of the last four digits
+    for (uint64_t page = 0; page < count; page++, offset += PAGE, last += PAGE) {
+        if (last >= 10000 || offset < 2 * PAGE) {  // the second has more digits than the first
+            size = put_number(number, offset) - reference;
+            last = offset % 10000;
+            for (last_digits = number - reference; reference[last_digits] != ' '; last_digits++) {}
+            last_digits -= 4;
+        }
+        memcpy(at, reference, size);
+        if (offset >= 1000)
+            for (unsigned k = 4, rest = last; k--; rest /= 10) at[last_digits + k] = '0' + rest % 10;
+        at += size;
     }
     return at - out;
 }
