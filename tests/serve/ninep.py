@@ -307,6 +307,11 @@ class SocketClient(Client):
         return bytes(data)
 
 
+def client_threads() -> int:
+    """How many threads of this process serve clients; those of other tests may be ending."""
+    return [thread.name for thread in threading.enumerate()].count("9P client")
+
+
 @contextlib.contextmanager
 def serving(directory: Path, served: Tree | None = None) -> Iterator[str]:
     """A server on a UNIX socket in a directory; its address."""

@@ -18,7 +18,7 @@ import pytest
 
 from snaptui.engine.serve.ninep import Server, listen
 from tests.serve import ninep
-from tests.serve.ninep import Bytes, Gate, SocketClient, serving
+from tests.serve.ninep import Bytes, Gate, SocketClient, client_threads, serving
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -37,10 +37,9 @@ def descriptors() -> int:
 def nothing_left_behind() -> Iterator[None]:
     """No thread and no descriptor more at the end than at the start."""
     gc.collect()
-    before = threading.active_count(), descriptors()
+    threads, open_files = threading.active_count(), descriptors()
     yield
-    until(lambda: (threading.active_count(), descriptors()) <= before)
-    assert (threading.active_count(), descriptors()) == before
+    until(lambda: threading.active_count() <= threads and descriptors() <= open_files)
 
 
 @pytest.fixture
@@ -133,15 +132,15 @@ def test_many_slow_reads_are_under_way_at_once_and_their_number_is_bounded(tmp_p
     with serving(tmp_path, ninep.tree(gate)) as address, SocketClient(address) as client:
         client.begin()
         client.open(1, "slow")
-        before = threading.active_count()
+        until(lambda: client_threads() == 1)
         client.send(*(ninep.tread(tag, 1, 0, 4) for tag in range(100)))
         for _ in range(16):
             assert gate.entered.acquire(timeout=ninep.PATIENCE)
         assert not gate.entered.acquire(timeout=0.2)
-        assert threading.active_count() == before + 15
+        assert client_threads() == 16
         gate.open.set()
         assert {client.receive().tag for _ in range(100)} == set(range(100))
-        until(lambda: threading.active_count() == before)
+        until(lambda: client_threads() == 1)
 
 
 def test_large_answers_under_way_are_fewer(tmp_path: Path) -> None:
