@@ -9,6 +9,7 @@ from typing import Final
 _LINE: Final = re.compile(
     rb"([0-9a-f]+)-([0-9a-f]+) ([-r][-w][-x][-ps]) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) *(.*)"
 )
+_NO_DEVICE: Final = "00:00"
 _DELETED: Final = " (deleted)"
 _ANONYMOUS: Final = ("/dev/zero", "/anon_hugepage")
 
@@ -61,8 +62,11 @@ class Mapping:
 
     @property
     def is_file(self) -> bool:
-        """Backed by something with an inode: a file, or memory that several can share."""
-        return self.inode != 0
+        """Backed by something of a device: a file, or memory that several can share.
+
+        The inode alone does not tell: the number of System V shared memory is its id, and the first id is 0.
+        """
+        return self.device != _NO_DEVICE
 
     def contains(self, address: int) -> bool:
         return self.start <= address < self.end

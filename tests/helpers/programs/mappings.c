@@ -196,6 +196,10 @@ static void shared_kinds(void)
     waitpid(child, NULL, 0);
     note("shared-by-child", p, MIB);
 
+    /* The first of a machine has the id 0, and so the inode 0, like memory that no file backs. */
+    int next = open("/proc/sys/kernel/shm_next_id", O_WRONLY);
+    if (next >= 0 && write(next, "0", 1) < 0)
+        die("shm_next_id");
     int id = shmget(IPC_PRIVATE, MIB, IPC_CREAT | 0600);
     p = shmat(id, NULL, 0);
     if (p == (void *)-1)
