@@ -195,13 +195,18 @@ class SnaptuiApp(Desk):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: all that keys do here, and the themes."""
-        for active in screen.active_bindings.values():
+        # One that has several keys is there for each of them.
+        once = {
+            (active.binding.action, active.binding.description): active
+            for active in screen.active_bindings.values()
+        }
+        for active in once.values():
             binding = active.binding
-            if binding.description and active.enabled and not binding.action.startswith(("move", "page")):
+            if binding.tooltip and active.enabled and not binding.action.startswith(("move", "page")):
                 run = f"{binding.action}"
                 yield SystemCommand(
                     binding.description,
-                    binding.tooltip or binding.description,
+                    binding.tooltip,
                     lambda run=run, node=active.node: self.run_action(run, node),
                 )
 

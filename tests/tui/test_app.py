@@ -75,10 +75,12 @@ async def test_help_tells_the_keys_of_the_screen_and_its_commands(
         await until_gone(pilot, words[0])
 
 
-async def test_the_palette_offers_what_keys_do(tmp_path: Path) -> None:
+async def test_the_palette_offers_what_keys_do_each_once(tmp_path: Path) -> None:
     app = Machine().app(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "pages-server")
+        offered = [(command.title, command.help) for command in app.get_system_commands(app.screen)]
+        assert len(set(offered)) == len(offered)
         await pilot.press("ctrl+p")
         await type_text(pilot, "mine")
         await until_shown(pilot, "Only your processes")
