@@ -88,4 +88,6 @@ def _show(
 
 
 def _whole(process: Process, found: FoundText, arguments: argparse.Namespace) -> str:
+    if found.is_whole:
+        return found.text
     return read_text(process, found.address, found.size, arguments.encoding)

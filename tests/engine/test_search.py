@@ -40,7 +40,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces so small that everything lies on a border sooner or later."""
     monkeypatch.setattr(search_module, "_PIECE", 64 << 10)
     monkeypatch.setattr(search_module, "_STEP", 32 << 10)
-    monkeypatch.setattr(search_module, "_REGEX_STEP", 16 << 10)
+    monkeypatch.setattr(search_module, "_GROWING_STEP", 16 << 10)
 
 
 PATTERNS: list[tuple[PatternKind, str]] = [

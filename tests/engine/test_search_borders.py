@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +14,17 @@ from hypothesis import strategies as st
 
 from snaptui.engine.inspect import search as search_module
 from snaptui.engine.inspect.matching import Matcher
-from snaptui.engine.inspect.patterns import Pattern, parse_pattern, pointer_pattern
+from snaptui.engine.inspect.patterns import Pattern, parse_pattern, pointer_pattern, text_pattern
 from snaptui.engine.inspect.search import search
 from snaptui.engine.inspect.space import Space
+from snaptui.engine.inspect.textruns import Encoding
 from snaptui.engine.snapfile import open_snapshot
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.snapfile.writer import SnapshotWriter
+from tests.engine.test_textruns import CHARACTERS
 from tests.helpers.inside import FakeSpace, Piece
 
-ALPHABETS = (b"ab", b"\0a", b"\0\1", b"abc\0\xff")
+ALPHABETS = (b"ab", b"\0a", b"\0\1", b"abc\0\xff", b"a\0\xc3\x80")
 EXPRESSIONS = (r"ab+a", r"(?<=a)b{2,5}", r"(?s)a.{0,30}b", r"a\x00{1,40}a", r"\x01+", "b{1,}")
 VALUES = (0x1000, 0x10FF, 0x1100, 0x10FFF, 0xFF, 0, 0x7F0000001000, 1 << 63)
 RANGES = ((0x1000, 1), (0x1000, 0x101), (0x10FF, 2), (0, 0x100), (0x7F0000000FFF, 0x10000), (0xFF, 0x2000))
@@ -35,7 +38,7 @@ def small_pieces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_module, "_PIECE", 256)
         patch.setattr(search_module, "_STEP", 64)
-        patch.setattr(search_module, "_REGEX_STEP", 64)
+        patch.setattr(search_module, "_GROWING_STEP", 64)
         yield
 
 
@@ -127,6 +130,19 @@ def test_regular_expressions_match_as_in_one_piece(pieces: list[Piece], source: 
         for match in re.finditer(source.encode(), content)
     ]
     assert found_in(FakeSpace(*pieces), parse_pattern("regex", source)) == want
+
+
+@settings(max_examples=200, deadline=None)
+@given(memories(), st.sampled_from([1, 3, 6]), st.sampled_from(sorted(CHARACTERS)))
+def test_texts_are_found_as_in_one_piece(pieces: list[Piece], minimum: int, encoding: Encoding) -> None:
+    """Also where they are longer than what a match is sure to have, and cut within a character."""
+    pattern = dataclasses.replace(text_pattern(minimum, encoding), reach=32)
+    want = [
+        (base + match.start(), len(match[0]))
+        for base, content in joined(pieces)
+        for match in re.finditer(CHARACTERS[encoding] + b"{%d,}" % minimum, content)
+    ]
+    assert found_in(FakeSpace(*pieces), pattern) == want
 
 
 @settings(max_examples=300, deadline=None)

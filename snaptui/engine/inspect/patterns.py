@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from snaptui.engine.errors import ArgumentError
+from snaptui.engine.inspect.textruns import Encoding, TextRuns
 from snaptui.engine.inspect.values import Endian
 
 PatternKind = Literal["text", "utf-16", "hex", "regex", "pointer"]
@@ -30,7 +31,7 @@ class PointerRange:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Bytes to find: `literal`, or what `regex` matches."""
+    """Bytes to find: `literal`, or what `regex` matches, or `texts`."""
 
     literal: bytes
     regex: re.Pattern[bytes] | None
@@ -42,6 +43,7 @@ class Pattern:
     """Which bytes of `literal` may be anything, by their index."""
     pointer: PointerRange | None = None
     """What the pointer must point into that `literal` is."""
+    texts: TextRuns | None = None
 
 
 def parse_pattern(kind: PatternKind, text: str, endian: Endian = "little") -> Pattern:
@@ -88,6 +90,11 @@ def pointer_pattern(address: int, width: int, endian: Endian, size: int = 1) -> 
 def literal_pattern(content: bytes) -> Pattern:
     """These bytes."""
     return Pattern(content, None, len(content), not content.strip(b"\0"))
+
+
+def text_pattern(minimum: int, encoding: Encoding = "utf-8") -> Pattern:
+    """Texts of at least `minimum` characters; in UTF-16 those of ASCII alone."""
+    return Pattern(b"", None, REGEX_REACH, False, texts=TextRuns(minimum, encoding))
 
 
 def _hex_pattern(text: str) -> Pattern:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from snaptui.engine.inspect.matching import Matcher
 from snaptui.engine.inspect.patterns import Pattern
 from snaptui.engine.inspect.space import Space, read_available_into
+from snaptui.engine.inspect.textruns import TextRuns
 from snaptui.engine.progress import CancelToken
 from snaptui.engine.snapfile import Area
 from snaptui.engine.snapfile.fieldarrays import U8, U64
@@ -34,12 +35,12 @@ Sizes = npt.NDArray[np.int64]
 _PIECE: Final = 4 << 20
 """Bytes read at a time."""
 _STEP: Final = 512 << 10
-_REGEX_STEP: Final = 256 << 10
-"""Bytes searched at a time."""
+_GROWING_STEP: Final = 256 << 10
+"""Bytes searched at a time; the latter for what has no fixed size: regular expressions, and texts."""
 _ALIGNED: Final = 64
 """Bytes: pieces are read to multiples of it."""
 _GROWN: Final = 1 << 20
-"""Bytes of a regular expression's match, about, up to which it is followed over the ends of steps."""
+"""Bytes of such a match, about, up to which it is followed over the ends of steps."""
 _REPORT: Final = 0.05
 """Seconds between two reports, about."""
 _MOST: Final = 1 << 16
@@ -171,12 +172,13 @@ class _Scan:
 
     def __init__(self, space: Space, pattern: Pattern, cancel: CancelToken) -> None:
         self._space, self._pattern, self._cancel = space, pattern, cancel
-        self._regex = pattern.regex
-        self._matcher = Matcher(pattern) if pattern.regex is None else None
-        self._step = _STEP if pattern.regex is None else _REGEX_STEP
+        self._regex, self._texts = pattern.regex, pattern.texts
+        grows = pattern.regex is not None or pattern.texts is not None
+        self._matcher = None if grows else Matcher(pattern)
+        self._step = _GROWING_STEP if grows else _STEP
         # What can be part of a match to come; of a regular expression also what that may look back at.
-        self._context = pattern.reach if pattern.regex is None else 2 * pattern.reach
-        grown = 0 if pattern.regex is None else _GROWN
+        self._context = 2 * pattern.reach if grows else pattern.reach
+        grown = _GROWN if grows else 0
         self._room = -(-(self._context + grown) // _ALIGNED) * _ALIGNED
         self._buffer: U8 = np.empty(self._room + _PIECE, dtype=np.uint8)
         self._begin = 0
@@ -221,7 +223,7 @@ class _Scan:
         if open_at is not None:
             self._allowed = base + open_at
         else:
-            told = base + int(starts[-1] + sizes[-1]) if len(starts) and self._regex is not None else 0
+            told = base + int(starts[-1] + sizes[-1]) if len(starts) and self._matcher is None else 0
             self._allowed = max(self._allowed, told, at + end - self._pattern.reach + 1)
         self._begin = max(base, min(at + end, self._allowed + self._pattern.reach) - self._context)
         return _Found(starts.astype(np.uint64) + np.uint64(base), sizes, end - start)
@@ -236,8 +238,10 @@ class _Scan:
             starts = self._matcher.find(data)
             starts = starts[starts >= start]
             return starts, np.full(len(starts), self._pattern.reach, dtype=np.int64), None
-        assert self._regex is not None
         safe = len(data) if is_last else len(data) - self._pattern.reach
+        if self._texts is not None:
+            return self._text_matches(self._texts, data, start, safe, is_last)
+        assert self._regex is not None
         found = array("q")
         open_at = None
         for match in self._regex.finditer(data.data, start):
@@ -251,3 +255,14 @@ class _Scan:
                 found.extend((begin, end - begin))
         table = np.frombuffer(found, dtype=np.int64).reshape(-1, 2)
         return table[:, 0], table[:, 1], open_at
+
+    def _text_matches(
+        self, texts: TextRuns, data: U8, start: int, safe: int, is_last: bool
+    ) -> tuple[Sizes, Sizes, int | None]:
+        starts, ends = texts.find(data[start:])
+        count = int(np.searchsorted(starts, safe - start, side="right"))
+        starts, ends = starts[:count] + start, ends[:count] + start
+        sizes = ends - starts
+        if is_last or not count or len(data) - ends[-1] > texts.undecided or sizes[-1] > _GROWN:
+            return starts, sizes, None
+        return starts[:-1], sizes[:-1], int(starts[-1])

@@ -9,7 +9,8 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from snaptui.engine.inspect.opened import Opened
-from snaptui.engine.inspect.strings import Encoding, FoundText, TextScan
+from snaptui.engine.inspect.strings import FoundText, TextScan
+from snaptui.engine.inspect.textruns import Encoding
 from snaptui.screens.inside.lists import FilteredList
 from snaptui.screens.inside.requests import GoTo
 from snaptui.widgets.columns import Column
