@@ -86,7 +86,7 @@ async def shell(app: Desk, entry: Entry) -> None:
         return
     program = os.environ.get("SHELL", "/bin/sh")
     with app.lend_terminal():
-        print(f"snaptui: a shell in {entry.mountpoint}; exit brings the app back", flush=True)  # noqa: T201
+        print(f"snaptui: a shell in {entry.mountpoint}\nexit brings the app back", flush=True)  # noqa: T201
         try:
             subprocess.run([program], cwd=entry.mountpoint, check=False)
         except OSError as error:
