@@ -24,9 +24,15 @@ class Scopes:
         self._process = process
         self._files = {file.build_id: file for file in linux.text_files if file.build_id}
         self._read: dict[str, DebugInfo | None] = {}
+        self._known: dict[int, tuple[Scope, ...]] = {}
 
     def of(self, module: drgn.Module, address: int) -> tuple[Scope, ...]:
         """The functions that an address is in, innermost first; none where that is not known."""
+        if address not in self._known:  # threads of a pool stand in the same places
+            self._known[address] = self._found(module, address)
+        return self._known[address]
+
+    def _found(self, module: drgn.Module, address: int) -> tuple[Scope, ...]:
         bias, path = module.debug_file_bias, module.debug_file_path
         if bias is None or path is None:
             return ()
