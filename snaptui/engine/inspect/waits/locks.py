@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from snaptui.engine.inspect.waits.descriptors import Descriptors
@@ -11,10 +13,39 @@ from snaptui.engine.inspect.waits.facts import Program, Thread
 from snaptui.engine.inspect.waits.finding import Finding, Target
 
 _LOCK: Final = re.compile(
-    r"^(?:lock:\s*)?\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+\S+\s+(-?\d+)\s+(\S+:\d+) \S+ \S+(?: (.*))?$",
+    r"^(?:lock:\s*)?\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+(\S+)\s+(-?\d+)\s+\S+:(\d+) (\d+) (\d+|EOF)(?: (.*))?$",
     re.MULTILINE,
 )
-"""A lock that is held: kind, pid, device and inode; behind them the holder's name, where it was recorded."""
+"""A lock that is held: kind, READ or WRITE, pid, inode, first and last byte; behind them the holder's name,
+where it was recorded."""
+_END: Final = 1 << 63
+_FLOCK: Final = struct.Struct("<hh4xqq")  # struct flock (fcntl.h): l_type, l_whence, l_start, l_len
+_F_RDLCK, _LOCK_SH = 0, 1  # fcntl.h, sys/file.h
+_SEEK_SET, _SEEK_CUR = 0, 1  # unistd.h
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The lock that a thread waits for."""
+
+    kinds: tuple[str, ...]
+    inode: str
+    is_shared: bool
+    """Whether it only excludes those that write."""
+    start: int = 0
+    end: int = _END
+    """Behind the last byte."""
+
+    def conflicts(self, kind: str, mode: str, inode: str, first: str, last: str) -> bool:
+        """Whether a lock that is held, as the kernel lists it, keeps this one away."""
+        end = _END if last == "EOF" else int(last) + 1
+        return (
+            kind in self.kinds
+            and inode == self.inode
+            and not (self.is_shared and mode == "READ")
+            and int(first) < self.end
+            and self.start < end
+        )
 
 
 def lock_finding(
@@ -25,10 +56,8 @@ def lock_finding(
     name = thread.call.name
     link = descriptors.link(thread.process, number)
     what = f"the lock on {link or f'descriptor {number}'}"
-    kind = ("FLOCK",) if name == "flock" else ("POSIX", "OFDLCK")
-    inode = re.search(r"^ino:\s*(\d+)", thread.process.text(f"fdinfo/{number}"), re.MULTILINE)
     evidence = f"{name}(2), and the locks that the kernel listed"
-    for holder, said, through in _holders(kind, inode[1] if inode else "", thread, programs):
+    for holder, said, through in _holders(_wanted(thread, number), thread, programs):
         if holder == thread.pid:
             return _held_by_itself(thread, what, through, evidence)
         if holder in programs:
@@ -57,22 +86,41 @@ def _held_by_itself(thread: Thread, what: str, through: str, evidence: str) -> F
     return Finding("lock file", sentence, evidence, (Target(thread.pid, thread.tid, what),))
 
 
+def _wanted(thread: Thread, number: int) -> _Wanted:
+    assert thread.call is not None
+    call, program = thread.call, thread.process
+    inode = program.status("ino", f"fdinfo/{number}")
+    if call.name == "flock":
+        return _Wanted(("FLOCK",), inode, bool(call.arguments[1] & _LOCK_SH))
+    kinds = ("POSIX", "OFDLCK")
+    content = program.memory(call.arguments[2], _FLOCK.size)
+    if not content:
+        return _Wanted(kinds, inode, is_shared=False)
+    mode, whence, start, length = _FLOCK.unpack(content)
+    if whence == _SEEK_CUR:
+        start += int(program.status("pos", f"fdinfo/{number}") or 0)
+    elif whence != _SEEK_SET:
+        return _Wanted(kinds, inode, mode == _F_RDLCK)  # from the end, which is not recorded
+    first, last = sorted((start, start + length if length else _END))
+    return _Wanted(kinds, inode, mode == _F_RDLCK, first, last)
+
+
 def _holders(
-    kinds: tuple[str, ...], inode: str, thread: Thread, programs: Mapping[int, Program]
+    wanted: _Wanted, thread: Thread, programs: Mapping[int, Program]
 ) -> Iterator[tuple[int, str, str]]:
-    """Who holds a lock of these kinds on that inode: pid, name where recorded, descriptor; others first."""
+    """Who holds a lock that keeps it away: pid, name where recorded, descriptor; others first."""
     found: list[tuple[int, str, str]] = []
     for pid, program in programs.items():
         for member in program.linux.names():
             if member.startswith("fdinfo/"):
-                for kind, holder, file, said in _LOCK.findall(program.text(member)):
+                for kind, mode, holder, inode, first, last, said in _LOCK.findall(program.text(member)):
                     # Of an open file that was inherited the pid is that of who locked it.
                     known = int(holder) if int(holder) in programs else pid
                     # A process does not wait for its own POSIX locks: it replaces them.
                     own = kind == "POSIX" and known == thread.pid
-                    if kind in kinds and file.rpartition(":")[2] == inode and not own:
+                    if wanted.conflicts(kind, mode, inode, first, last) and not own:
                         found.append((known, said, member.rpartition("/")[2]))
     yield from sorted(found, key=lambda one: one[0] == thread.pid)
-    for kind, holder, file, said in _LOCK.findall(thread.process.text("locks")):
-        if kind in kinds and file.rpartition(":")[2] == inode and int(holder) != thread.pid:
+    for kind, mode, holder, inode, first, last, said in _LOCK.findall(thread.process.text("locks")):
+        if wanted.conflicts(kind, mode, inode, first, last) and int(holder) != thread.pid:
             yield int(holder), said, ""
