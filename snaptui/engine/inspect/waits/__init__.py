@@ -37,7 +37,10 @@ def find_waits(
             )
         )
         edges += [
-            Edge(thread.pid, thread.tid, target.pid, target.tid, target.why, target.certain)
+            Edge(
+                *(thread.pid, thread.tid, target.pid, target.tid, target.why, target.certain),
+                turns=programs[target.pid].threads[target.tid or target.pid].works_like(thread),
+            )
             for target in found.targets
         ]
     if not waits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,6 +17,7 @@ _LINK_STATES: Final = {"0A": "listening", "02": "connecting", "08": "closed by i
 """Of net/tcp (net/tcp_states.h)."""
 _TIMER: Final = re.compile(r"^it_value: \((\d+), (\d+)\)", re.MULTILINE)
 _OF_PIDFD: Final = re.compile(r"^Pid:\s*(\d+)", re.MULTILINE)
+_OF_EVENTFD: Final = re.compile(r"^eventfd-id:\s*(\d+)", re.MULTILINE)
 _MASK: Final = re.compile(r"^sigmask:\s*([0-9a-f]+)", re.MULTILINE)
 _ACCESS: Final = 0o3  # O_ACCMODE: 0 reads, 1 writes, 2 does both
 
@@ -34,6 +35,8 @@ class Other:
     """Whether it may be held outside of the snapshot."""
     timed: bool = False
     """Whether it is a timer, which runs off."""
+    anyone: bool = False
+    """Whether the process that asks has it itself: another thread of it may act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +86,42 @@ class Descriptors:
         if inode is None:
             if link.startswith("/"):
                 return self._named_pipe(program, link, use)
-            return self._of_kernel(link, program.text(f"fdinfo/{number}"))
+            return self._of_kernel(program, link, program.text(f"fdinfo/{number}"))
         if inode[1] == "pipe":
             return self._pipe_end(program, link, use)
         return self._peer(program, inode[2])
 
     def listener(self, program: Program, address: str) -> Other:
         """Who listens at an address; nobody known, if it is none of the snapshot's processes."""
-        inodes = {
-            f"socket:[{one.inode}]"
+        pids = self._with_sockets(
+            one.inode
             for one in self._sockets.values()
             if one.state == "listening" and address and _listens_at(one, address)
-        }
-        holders = [
-            self._programs[pid]
-            for pid, links in self._links.items()
-            if pid != program.pid and inodes & set(links.values())
-        ]
+        )
+        holders = [self._programs[pid] for pid in pids if pid != program.pid]
         if not holders:
-            return Other("", outside=True)
+            itself = self._own(program, "this process itself listens there")
+            return itself if pids else Other("", outside=True)
         verb = "listens" if len(holders) == 1 else "listen"
         targets = tuple(Target(holder.pid, 0, f"a connection to {address}") for holder in holders)
         return Other(f"{_names(holders)} {verb} there", targets)
 
-    def _of_kernel(self, link: str, info: str) -> Other:
-        """What the kernel itself ends: a timer, the end of a process, a signal."""
+    def _of_kernel(self, program: Program, link: str, info: str) -> Other:
+        """What the kernel itself ends: a timer, the end of a process, a signal; or a counter, who has it."""
         if link == "anon_inode:[timerfd]" and (timer := _TIMER.search(info)):
             left = int(timer[1]) + int(timer[2]) / 1e9
-            return Other(f"it runs off in {left:.3f} s", timed=True) if left else Other("it is not set")
+            return (
+                Other(f"it runs off in {left:.3f} s", timed=True)
+                if left
+                else self._own(program, "it is not set")
+            )
+        if link == "anon_inode:[eventfd]" and (counter := _OF_EVENTFD.search(info)):
+            others = self._with_info(program, link, counter[0])
+            if not others:
+                return self._own(program, "")
+            targets = tuple(Target(other.pid, 0, "an eventfd") for other in others)
+            verb = "has it too" if len(others) == 1 else "have it too"
+            return Other(f"{_names(others)} {verb}", targets, program.handles_signals, anyone=True)
         if link == "anon_inode:[pidfd]" and (process := _OF_PIDFD.search(info)):
             other = self._programs.get(int(process[1]))
             if other is not None:
@@ -119,6 +130,22 @@ class Descriptors:
         if link == "anon_inode:[signalfd]" and (mask := _MASK.search(info)):
             return Other(f"it is for {signal_names(int(mask[1], 16))}", outside=True)
         return Other("", outside=True)
+
+    def _own(self, program: Program, said: str) -> Other:
+        """What only the process itself can act on: its threads, and its handlers of signals."""
+        return Other(said, outside=program.handles_signals, anyone=True)
+
+    def _with_info(self, program: Program, link: str, line: str) -> list[Program]:
+        """The other processes with a descriptor of that link, about which the kernel says that line."""
+        return [
+            self._programs[pid]
+            for pid, links in self._links.items()
+            if pid != program.pid
+            and any(
+                target == link and line in self._programs[pid].text(f"fdinfo/{number}").splitlines()
+                for number, target in links.items()
+            )
+        ]
 
     def holders(self, link: str, access: tuple[int, ...]) -> Iterator[tuple[Program, int]]:
         """The processes that have a file open for that: 0 to read, 1 to write, 2 for both."""
@@ -138,13 +165,12 @@ class Descriptors:
         others = [self._programs[pid] for pid in pids if pid != program.pid]
         targets = tuple(Target(other.pid, 0, "a pipe") for other in others)
         if targets:
-            return Other(f"only {_names(others)} can {verb} it" + self._and_itself(program, pids), targets)
+            itself = program.pid in pids
+            said = f"only {_names(others)}{' and this process itself' if itself else ''} can {verb} it"
+            return Other(said, targets, anyone=itself)
         if program.pid in pids:
-            return Other(f"of the processes saved only this one itself can {verb} it", outside=True)
+            return self._own(program, f"of the processes saved only this one itself can {verb} it")
         return Other(f"no process of the snapshot can {verb} it", outside=True)
-
-    def _and_itself(self, program: Program, pids: Mapping[int, None]) -> str:
-        return " and this process itself" if program.pid in pids else ""
 
     def _named_pipe(self, program: Program, link: str, use: Use) -> Other:
         wanted = (1, 2) if use == "read" else (0, 2)
@@ -159,31 +185,29 @@ class Descriptors:
         socket = self._sockets.get(inode)
         if socket is None:
             return Other("its peer is not recorded", outside=True)
-        peers = [one for one in self._sockets.values() if _are_connected(socket, one)]
-        holders = {
-            pid: self._programs[pid]
-            for peer in peers
-            for pid, links in self._links.items()
-            if f"socket:[{peer.inode}]" in links.values() and pid != program.pid
-        }
-        if not holders and socket.remote:
+        peers = {one.inode for one in self._sockets.values() if _are_connected(socket, one)}
+        pids = self._with_sockets(peers)
+        if not pids and socket.remote:
             # Connected, and not accepted yet: the one that listens has to.
-            listeners = {
+            pids = self._with_sockets(
                 one.inode
                 for one in self._sockets.values()
                 if one.state == "listening"
                 and _same_port(one.local, socket.remote)
                 and one.kind == socket.kind
-            }
-            holders = {
-                pid: self._programs[pid]
-                for pid, links in self._links.items()
-                if pid != program.pid and {f"socket:[{one}]" for one in listeners} & set(links.values())
-            }
-        targets = tuple(Target(pid, 0, _socket_name(socket)) for pid in holders)
-        if targets:
-            return Other(f"the other end is {_names(list(holders.values()))}", targets)
+            )
+        others = [self._programs[pid] for pid in pids if pid != program.pid]
+        if others:
+            targets = tuple(Target(other.pid, 0, _socket_name(socket)) for other in others)
+            return Other(f"the other end is {_names(others)}", targets)
+        if pids:
+            return self._own(program, "of the processes saved only this one itself has the other end")
         return Other("the other end is not in the snapshot" if socket.remote else "", outside=True)
+
+    def _with_sockets(self, inodes: Iterable[str]) -> list[int]:
+        """The processes that have one of these sockets open."""
+        wanted = {f"socket:[{inode}]" for inode in inodes}
+        return [pid for pid, links in self._links.items() if wanted & set(links.values())]
 
 
 def _listens_at(socket: Socket, address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ _CALL: Final = re.compile(r"^syscall -?\d+ (\w+)\(([^)]*)\)", re.MULTILINE)
 _STACK: Final = re.compile(r"^\t([\w.]+)", re.MULTILINE)
 _CLOCKS: Final = {0: "realtime", 1: "monotonic", 7: "boottime"}  # linux/time.h
 _TEXT_MAX: Final = 4096  # PATH_MAX
+_UNASKED: Final = sum(1 << number - 1 for number in (2, 4, 5, 6, 7, 8, 11, 31, 32, 33))
+"""Signals whose handlers do no part of a program's work: SIGINT, a person's; those of faults (SIGILL,
+SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS); and the two that glibc uses inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,33 @@ class Thread:
         return ""
 
     @property
+    def own(self) -> Sequence[Frame]:
+        """Its frames without those of the languages' libraries; Python's alone where there are any."""
+        frames = [frame for frame in self.frames if frame.language == "python"] or self.frames
+        return [frame for frame in frames if not _is_of_a_library(frame)]
+
+    @property
     def place(self) -> str:
-        """The innermost function that says something: of Python, or not of libc; empty if none is known."""
-        frames = [frame for frame in self.frames if frame.language == "python"]
-        frames = frames or [frame for frame in self.frames if not _is_of_a_library(frame)]
-        found = next((frame for frame in frames or self.frames if frame.function), None)
+        """The innermost function of its own, or where that is, else of a library; empty if none is known."""
+        if self.own:
+            frame = self.own[0]
+            return f"{frame.function}()" if frame.function else os.path.basename(frame.place)
+        outside = [frame for frame in reversed(self.frames) if not is_of_libc(frame)]
+        found = next((frame for frame in (*outside, *self.frames) if frame.function), None)
         return f"{found.function}()" if found is not None else ""
 
+    def works_like(self, other: Thread) -> bool:
+        """Whether both run the same code, up to where each stands in the innermost function of its own."""
+        mine, theirs = self.own, other.own
+        if not mine or not theirs or mine[0].module != theirs[0].module:
+            return False
+        called_alike = [frame.place for frame in mine[1:]] == [frame.place for frame in theirs[1:]]
+        # Without names they may be two functions, unless the same call led there, or both are main().
+        known = mine[0].function or mine[1:] or (self.tid == self.pid and other.tid == other.pid)
+        return bool(known) and called_alike and mine[0].function == theirs[0].function
 
+
+_PYTHON_LIBRARY: Final = re.compile(r"/lib/python3\.\d+/(?!(site|dist)-packages/)|^<frozen ")
 _LIBRARY: Final = re.compile(r"/(libc|libpthread|libstdc\+\+|libc\+\+|ld-[^/]*)[.-][^/]*$|vdso")
 _INCLUDED: Final = ("/usr/include/", "/rustc/", "library/std/", "library/core/")
 """Where the source of what every program of C++ or Rust has in it is."""
@@ -88,9 +111,15 @@ def is_of_libc(frame: Frame) -> bool:
     return _LIBRARY.search(frame.module) is not None
 
 
+def is_of_python(frame: Frame) -> bool:
+    """Whether it is a function of Python's own library."""
+    return frame.language == "python" and _PYTHON_LIBRARY.search(frame.source) is not None
+
+
 def _is_of_a_library(frame: Frame) -> bool:
     return (
         frame.signal
+        or is_of_python(frame)
         or frame.source.startswith(_INCLUDED)
         or is_of_libc(frame)
         or frame.function.startswith(("std::", "<std::"))
@@ -149,6 +178,11 @@ class Program:
         """Its pid as it knows it itself: another one than ours inside of a container."""
         names = self.status("NSpid").split()
         return int(names[-1]) if names else self.pid
+
+    @property
+    def handles_signals(self) -> bool:
+        """Whether a handler of it may run at any time, and wake a thread of its own."""
+        return bool(int(self.status("SigCgt") or "0", 16) & ~_UNASKED)
 
     def stat(self, number: int) -> str:
         """A field of stat behind the name, by its number in proc_pid_stat(5): 5 is the process group."""

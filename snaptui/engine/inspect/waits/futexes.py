@@ -53,6 +53,7 @@ _JOIN: Final = (
 )
 _BARRIER: Final = ("pthread_barrier_wait",)
 _ONCE: Final = ("pthread_once", "pthread_once_slow", "call_once")
+_PUBLIC: Final = (_RWLOCK, _CONDITION, _SEMAPHORE, _BARRIER, _MUTEX, _JOIN, _ONCE)
 
 
 def futex_finding(thread: Thread, programs: Mapping[int, Program]) -> Finding:
@@ -75,12 +76,13 @@ def _of_libc(thread: Thread, programs: Mapping[int, Program], timed: bool) -> Fi
     address, operation, value = thread.call.arguments[:3]
     if operation & _OPERATION in _LOCK_PI:
         return pthreads.mutex(thread, address, programs, timed, "the operation FUTEX_LOCK_PI")
-    names = (_RWLOCK, _CONDITION, _SEMAPHORE, _BARRIER, _MUTEX, _JOIN, _ONCE, _LOW_LEVEL)
     evidence = "{}() on its stack"
-    functions, name = next(((some, name) for some in names if (name := thread.is_in(*some))), ((), ""))
+    functions, name = _innermost(thread)
+    if functions in ((), _ONCE, _LOW_LEVEL) and pthreads.is_end(thread, address, value):
+        return pthreads.join(thread, value, "the futex, which holds that thread's id")
     if functions in ((), _ONCE, _LOW_LEVEL):
         call = plain_name(called(thread))
-        of_call = next((some for some in names if call in some), ())
+        of_call = next((some for some in _PUBLIC if call in some), ())
         if of_call:
             functions, name, evidence = of_call, call, "its call of {}()"
     said = evidence.format(name)
@@ -93,7 +95,7 @@ def _of_libc(thread: Thread, programs: Mapping[int, Program], timed: bool) -> Fi
     if functions is _MUTEX:
         return pthreads.mutex(thread, address, programs, timed, said)
     if functions is _RWLOCK:
-        return pthreads.rwlock(thread, address, timed, name, said)
+        return pthreads.rwlock(thread, address, programs, timed, name, said)
     if functions is _CONDITION:
         return pthreads.condition(thread, address, timed, said)
     if functions is _SEMAPHORE:
@@ -107,13 +109,24 @@ def _of_libc(thread: Thread, programs: Mapping[int, Program], timed: bool) -> Fi
     return pthreads.low_level(thread, address, said)
 
 
+def _innermost(thread: Thread) -> tuple[tuple[str, ...], str]:
+    """The functions that say what lock it is, and the one of them on the stack.
+
+    It is the innermost one: a handler of a signal, or of pthread_once(), may wait for a lock of its own.
+    """
+    for frame in thread.frames:
+        name = plain_name(frame.function)
+        functions = next((some for some in _PUBLIC if name in some), None)
+        if functions is not None:
+            return functions, name
+    return (_LOW_LEVEL, name) if (name := thread.is_in(*_LOW_LEVEL)) else ((), "")
+
+
 def _unnamed(
     thread: Thread, address: int, value: int, timed: bool, programs: Mapping[int, Program]
 ) -> Finding:
     """A futex that no function explains: what memory itself says."""
     program = thread.process
-    if program.by_inner(value) is not None and program.number(address) == value:
-        return pthreads.join(thread, value, "the futex holds that thread's id")
     if value == _CONTENDED and pthreads.is_mutex(program, address):
         return pthreads.mutex(thread, address, programs, timed, "memory that looks like a mutex")
     place = f" in {thread.place}" if thread.place else ""

@@ -10,6 +10,9 @@ from snaptui.engine.inspect.waits.model import Edge, Wait
 Node = tuple[int, int]
 """A thread by pid and tid; a process by pid and 0."""
 
+Ring = tuple[tuple[Edge, Node], ...]
+"""Threads that wait for each other in a circle: the edge of each, and whom it leads to."""
+
 HALTED = ("stopped", "traced", "uninterruptible", "abandoned")
 """Kinds of threads that cannot go on, whoever they wait for."""
 
@@ -24,29 +27,38 @@ class Graph:
     """Those that no thread of the snapshot and nothing outside of it will wake, as far as is recorded."""
 
     def others(self, node: Node) -> Iterator[Node]:
-        """The other threads of the process."""
-        return (other for other in self.waits if other[0] == node[0] and other != node)
+        """The other threads of the process that have not ended."""
+        return (other for other in self.of(node[0]) if other != node)
+
+    def of(self, pid: int) -> Iterator[Node]:
+        """The threads of a process that have not ended: a main thread may, before the others."""
+        return (node for node, wait in self.waits.items() if node[0] == pid and wait.kind != "ended")
 
     def next(self, node: Node) -> Iterator[tuple[Edge, Node]]:
         """The threads that a thread waits for; of a process all its threads."""
         for edge in self.edges.get(node, ()):
-            if edge.to_tid:
-                yield edge, (edge.to_pid, edge.to_tid)
-            else:
-                yield from ((edge, other) for other in self.waits if other[0] == edge.to_pid)
+            yield from ((edge, other) for other in self.ends_of(edge))
 
-    def cycles(self) -> tuple[tuple[tuple[Edge, Node], ...], ...]:
+    def ends_of(self, edge: Edge) -> Iterator[Node]:
+        """The threads that an edge leads to, of those in the snapshot."""
+        end = edge.to_pid, edge.to_tid
+        if not edge.to_tid:
+            yield from self.of(edge.to_pid)
+        elif end in self.waits:
+            yield end
+
+    def cycles(self) -> tuple[Ring, ...]:
         """Threads that wait for each other in a ring: each with its edge to the next one."""
-        found: dict[frozenset[Node], tuple[tuple[Edge, Node], ...]] = {}
+        found: dict[frozenset[Node], Ring] = {}
         for start in self.waits:
             ring = self._ring(start)
             if ring:
                 found.setdefault(frozenset((edge.pid, edge.tid) for edge, _ in ring), ring)
         return tuple(found.values())
 
-    def _ring(self, start: Node) -> tuple[tuple[Edge, Node], ...]:
+    def _ring(self, start: Node) -> Ring:
         """The shortest way from a thread back to itself, by breadth; () if there is none."""
-        ways: list[tuple[tuple[Edge, Node], ...]] = [((edge, node),) for edge, node in self.next(start)]
+        ways: list[Ring] = [((edge, node),) for edge, node in self.next(start)]
         seen = set()
         for way in ways:
             node = way[-1][1]
@@ -97,10 +109,11 @@ def _can_go_on(graph: Graph, node: Node, live: set[Node]) -> bool:
     edges = graph.edges.get(node, ())
     if wait.timed or wait.outside or not (edges or wait.anyone):
         return True
-    if wait.anyone or not all(edge.certain for edge in edges):
-        return any(other in live for other in graph.others(node))
+    any_thread = wait.anyone or not all(edge.certain for edge in edges)
+    if any_thread and any(other in live for other in graph.others(node)):
+        return True
     for edge in edges:
-        threads = [other for other in graph.waits if other[0] == edge.to_pid and edge.to_tid in (0, other[1])]
+        threads = list(graph.ends_of(edge))
         if not threads or any(other in live for other in threads):
             return True
     return False

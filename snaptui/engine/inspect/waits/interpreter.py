@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from snaptui.engine.inspect.stacks import Frame
-from snaptui.engine.inspect.waits.facts import Program, Thread
+from snaptui.engine.inspect.waits.facts import Program, Thread, is_of_python
 from snaptui.engine.inspect.waits.finding import Finding, Target
 from snaptui.engine.inspect.waits.pyframes import HANDLE, LOCK, RLOCK, THREAD, PythonMemory, python_memory
 
@@ -32,9 +32,6 @@ _GIL: Final = ("take_gil", "drop_gil")
 _RESTORES: Final = ("PyEval_RestoreThread", "PyEval_AcquireThread", "PyEval_AcquireLock", "PyGILState_Ensure")
 """Callers of take_gil, which has no name in an interpreter without its symbol table."""
 _JOINERS: Final = ("_wait_for_tstate_lock", "join", "_shutdown")
-_LIBRARY: Final = re.compile(
-    r"/(threading|queue|_base|thread|pool|process|context|synchronize|queues|connection|__init__)\.py$"
-)
 _WORDS: Final = {
     ("Event", "wait"): "the {} to be set",
     ("Condition", "wait"): "the {} to be notified",
@@ -55,6 +52,7 @@ _WORDS: Final = {
     ("ApplyResult", "wait"): "the result of the {}",
     ("MapResult", "get"): "the result of the {}",
     ("MapResult", "wait"): "the result of the {}",
+    ("_ModuleLock", "acquire"): "the import of a module to end",
     ("", "_worker"): "work, as a worker of a ThreadPoolExecutor",
 }
 """What functions of the standard library wait for, by the type of their `self` and their names."""
@@ -81,7 +79,7 @@ def python_finding(thread: Thread, address: int, timed: bool) -> Finding | None:
     if not python or not thread.is_in(*_ACQUIRE, *_JOIN, "PyParkingLot_Park"):
         return None
     memory = python_memory(thread.process)
-    where = _where(python[0])
+    where = _where(_caller(python))
     if thread.is_in(*_JOIN) or python[0].function in _JOINERS:
         return _join(thread, python, memory, address, timed)
     if found := _library_wait(python):
@@ -125,7 +123,7 @@ def _gil(thread: Thread, name: str) -> Finding:
 def _join(
     thread: Thread, python: Sequence[Frame], memory: PythonMemory, address: int, timed: bool
 ) -> Finding:
-    caller = next((frame for frame in python if not _LIBRARY.search(frame.source)), python[0])
+    caller = _caller(python)
     ended = None
     for frame in memory.frames(thread)[:4]:
         for reference in frame.references:
@@ -145,14 +143,14 @@ def _library_wait(python: Sequence[Frame]) -> str:
     """What a function of Python's library waits for, and for whom; empty if it is none of those known."""
     found = ""
     for number, frame in enumerate(python):
-        if not _LIBRARY.search(frame.source):
+        if not is_of_python(frame):
             break
         itself = next((local.value for local in frame.locals if local.name == "self"), "")
         kind = _OBJECT.match(itself)
         words = _WORDS.get((kind[1] if kind else "", frame.function))
         if words:
             named = f"{kind[1]} {kind[2]}" if kind else ""
-            caller = next((one for one in python[number + 1 :] if not _LIBRARY.search(one.source)), None)
+            caller = next((one for one in python[number + 1 :] if not is_of_python(one)), None)
             found = words.format(named) + (f", in {_where(caller)}" if caller is not None else "")
     return found
 
@@ -242,6 +240,11 @@ def _where(frame: Frame) -> str:
     """`worker() at script.py:12`: the path without its directories, which the stack has."""
     place = f"{os.path.basename(frame.source)}:{frame.line}" if frame.source else frame.place
     return f"{frame.function}() at {place}"
+
+
+def _caller(python: Sequence[Frame]) -> Frame:
+    """The innermost frame that is the program's own, if one is."""
+    return next((frame for frame in python if not is_of_python(frame)), python[0])
 
 
 def _evidence(frame: Frame) -> str:

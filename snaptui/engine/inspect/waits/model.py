@@ -42,6 +42,8 @@ class Edge:
     """What it waits for: `mutex 0x7f..`."""
     certain: bool = True
     """False where the holder is not recorded, and concluded from other things that `why` names."""
+    turns: bool = False
+    """Whether both run the same code up to where they wait: workers that take turns."""
 
 
 @dataclass(frozen=True, slots=True)

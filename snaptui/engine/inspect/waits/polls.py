@@ -58,6 +58,7 @@ def poll_finding(thread: Thread, descriptors: Descriptors) -> Finding:
         tuple(dict.fromkeys(target for end in ends for target in end.targets)),
         timed=timed or any(end.timed for end in ends),
         outside=any(end.outside for end in ends),
+        anyone=any(end.anyone for end in ends),
     )
 
 
@@ -69,6 +70,7 @@ def _ends(thread: Thread, watch: _Watch, descriptors: Descriptors) -> Other:
         tuple(target for end in found for target in end.targets),
         not found or any(end.outside for end in found),
         any(end.timed for end in found),
+        any(end.anyone for end in found),
     )
 
 

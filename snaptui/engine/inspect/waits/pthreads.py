@@ -33,6 +33,8 @@ _READERS_MAX: Final = 1 << 20
 _ROUND, _COUNT = 4, 8  # offsets of current_round and count in a barrier, behind `in`
 _LIBC: Final = re.compile(r"/libc(-2\.\d+)?\.so")
 _ONCE: Final = ("pthread_once", "pthread_once_slow")
+_PTHREAD_MAX: Final = 4096
+"""Bytes of a struct pthread, which begins where FS points to: 2304 in glibc 2.36."""
 
 
 def is_known(program: Program) -> bool:
@@ -79,14 +81,20 @@ def mutex(
         return Finding(
             "mutex", f"waits for the {name}; its holder is not known", said, (), timed, anyone=True
         )
-    holder = program.by_inner(owner)
-    if holder is None and is_shared(thread):
-        holder = next((one for other in programs.values() if (one := other.by_inner(owner))), None)
+    holder = _owner(thread, owner, programs)
     if holder is None or holder.has_ended:
         how, by = _abandoned(thread, owner, holder, programs)
         return Finding(how, f"waits for the {name}, held by thread {owner}{by}", said, timed=timed)
     target = (Target(holder.pid, holder.tid, name),)
     return Finding("mutex", f"waits for the {name}, {_held_by(holder, thread)}", said, target, timed)
+
+
+def _owner(thread: Thread, owner: int, programs: Mapping[int, Program]) -> Thread | None:
+    """The thread that a lock calls its owner: of this process, or of another one that shares the lock."""
+    found = thread.process.by_inner(owner)
+    if found is None and owner and is_shared(thread):
+        found = next((one for other in programs.values() if (one := other.by_inner(owner))), None)
+    return found
 
 
 def _held_by(holder: Thread, thread: Thread) -> str:
@@ -145,13 +153,14 @@ def _condition_at(thread: Thread, address: int) -> int:
 
 
 def semaphore(thread: Thread, address: int, timed: bool, evidence: str) -> Finding:
-    """A semaphore: nothing records who will post it."""
+    """A semaphore: nothing records who will post it. A handler of a signal may, as sem_post(3) says."""
     what = f"semaphore {thread.process.describe(address)}"
     place = f" in {thread.place}" if thread.place else ""
     shared = is_shared(thread)
     said = ", shared with other processes" if shared else ""
     sentence = f"waits for the {what}{said}{place}"
-    return Finding("semaphore", sentence, evidence, timed=timed, outside=shared, anyone=not shared)
+    outside = shared or thread.process.handles_signals
+    return Finding("semaphore", sentence, evidence, timed=timed, outside=outside, anyone=not shared)
 
 
 def barrier(thread: Thread, address: int, evidence: str) -> Finding:
@@ -213,15 +222,17 @@ def _is_public(function: str) -> bool:
     return bool(function) and not plain_name(function).startswith(("lll_", "futex", "_"))
 
 
-def rwlock(thread: Thread, address: int, timed: bool, name: str, evidence: str) -> Finding:
+def rwlock(
+    thread: Thread, address: int, programs: Mapping[int, Program], timed: bool, name: str, evidence: str
+) -> Finding:
     """A read-write lock: a writer is recorded, readers are counted."""
     program = thread.process
-    base = next((address - at for at in _RWLOCK_FUTEXES if _is_rwlock(program, address - at)), address)
+    base = next((address - at for at in _RWLOCK_FUTEXES if _is_rwlock(thread, address - at)), address)
     owner, readers = program.number(base + _WRITER) or 0, (program.number(base) or 0) >> _READER_SHIFT
     lock = f"read-write lock {program.describe(base)}"
     verb = "to write" if "wr" in name else "to read"
     said = f"{evidence}; its writer field says {owner}"
-    holder = program.by_inner(owner)
+    holder = _owner(thread, owner, programs)
     if holder is not None:
         by = "which it holds itself" if holder is thread else f"held for writing by {who(holder, thread)}"
         target = (Target(holder.pid, holder.tid, lock),)
@@ -233,17 +244,33 @@ def rwlock(thread: Thread, address: int, timed: bool, name: str, evidence: str) 
         count = f"{readers} {'reader' if readers == 1 else 'readers'}"
         first = ", and writers that wait go first" if verb == "to read" else ""
         held = f", held by {count}: which ones is not recorded{first}"
-    return Finding("rwlock", f"waits for the {lock} {verb}{held}", said, (), timed, anyone=True)
+    shared = is_shared(thread)
+    if owner and shared:
+        held = f", held for writing by thread {owner}, which is not in the snapshot"
+    sentence = f"waits for the {lock} {verb}{held}"
+    return Finding("rwlock", sentence, said, (), timed, outside=shared, anyone=not shared)
 
 
-def _is_rwlock(program: Program, base: int) -> bool:
+def _is_rwlock(thread: Thread, base: int) -> bool:
     """Whether a read-write lock that somebody holds may begin there."""
+    program = thread.process
     readers, writer = program.number(base), program.number(base + _WRITER)
-    if program.number(base + _SHARED) not in (0, 1) or (program.number(base + _FLAGS) or 0) > 2:
+    shared = is_shared(thread)
+    if program.number(base + _SHARED) != shared or (program.number(base + _FLAGS) or 0) > 2:
         return False
     if readers is None or writer is None or readers >> _READER_SHIFT >= _READERS_MAX:
         return False
-    return program.by_inner(writer) is not None or (not writer and readers >> _READER_SHIFT > 0)
+    if writer:
+        return shared or program.by_inner(writer) is not None
+    return readers >> _READER_SHIFT > 0
+
+
+def is_end(thread: Thread, address: int, value: int) -> bool:
+    """Whether a futex is what the kernel clears when a thread ends, by what it holds: that thread's id."""
+    program = thread.process
+    other = program.by_inner(value)
+    base = other.saved.registers.get("fs_base", 0) if other is not None else 0
+    return program.number(address) == value and 0 < address - base < _PTHREAD_MAX if base else False
 
 
 def join(thread: Thread, tid: int, evidence: str) -> Finding:

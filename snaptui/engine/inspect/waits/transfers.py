@@ -27,22 +27,20 @@ class Transfers:
         """A wait to read from a descriptor, or to write to it."""
         program = thread.process
         what = self._descriptors.name(program, number)
-        link = self._descriptors.link(program, number)
         verb = "to read from" if use == "read" else "to write to"
         if self._descriptors.is_terminal(program, number):
             kind, words = ("input", "for input at") if use == "read" else ("write", "to write to")
             return Finding(kind, f"waits {words} the terminal, {what}", call_text(thread), outside=True)
         other = self._descriptors.other_end(program, number, use)
         said = f": {other.said}" if other.said else ""
-        anyone = link == "anon_inode:[eventfd]" or (link == "anon_inode:[timerfd]" and not other.timed)
         return Finding(
             "sleep" if other.timed else use,
             f"waits {verb} {what}{said}",
             call_text(thread),
             other.targets,
             timed=other.timed,
-            outside=other.outside and not anyone,
-            anyone=anyone,
+            outside=other.outside,
+            anyone=other.anyone,
         )
 
     def connect(self, thread: Thread, number: int) -> Finding:
@@ -50,12 +48,15 @@ class Transfers:
         what = self._descriptors.name(thread.process, number)
         address = _address(thread)
         other = self._descriptors.listener(thread.process, address)
-        if not other.targets:
+        if not other.said:
             other = self._descriptors.other_end(thread.process, number, "read")
         to = f" to {address}" if address else ""
         said = f": {other.said}" if other.said else ""
         sentence = f"waits to connect {what}{to}{said}"
-        return Finding("connect", sentence, call_text(thread), other.targets, outside=other.outside)
+        evidence = call_text(thread)
+        return Finding(
+            "connect", sentence, evidence, other.targets, outside=other.outside, anyone=other.anyone
+        )
 
     def open(self, thread: Thread) -> Finding:
         """A wait to open a file: of a named pipe somebody has to open the other end."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from snaptui.engine.inspect.waits.graph import HALTED, Graph, Node
+from snaptui.engine.inspect.waits.graph import HALTED, Graph, Node, Ring
 from snaptui.engine.inspect.waits.model import Edge, Kind
 
 _HELD: Final = ("mutex", "rwlock", "lock", "lock file", "gil")
@@ -16,6 +16,8 @@ _FOLLOWED: Final = (*_HELD, *_PUSHES, "child", "join", "read", "poll", "once")
 """Waits for somebody who is known, and in turn may wait for another one."""
 _INPUT: Final = ("accept", "poll", "input")
 """What a program that is well waits for; a child that does is no hang of its parent."""
+_IDLE: Final = (*_INPUT, "condition", "semaphore", "message")
+"""What the one of several workers waits for who has the turn; or to read, from who is known."""
 _TOLD: Final = 4  # groups of threads that a verdict names
 _RINGS: Final = 3  # deadlocks that it names
 
@@ -27,6 +29,7 @@ def judge(graph: Graph, names: Mapping[int, str]) -> tuple[str, Kind]:
         speaker.deadlock()
         or speaker.stuck()
         or speaker.busy()
+        or speaker.deadlock_for_a_time()
         or speaker.chain()
         or (f"no hang seen: {speaker.summary(graph.waits)}", "idle")
     )
@@ -50,9 +53,15 @@ class _Speaker:
 
     def deadlock(self) -> tuple[str, Kind] | None:
         """Rings of threads that wait for each other."""
-        rings = [ring for ring in self._graph.cycles() if self._is_closed(ring)]
-        if not rings:
-            return None
+        rings = _apart(ring for ring in self._graph.cycles() if self._is_closed(ring))
+        return (self._rings("deadlock", rings), "deadlock") if rings else None
+
+    def deadlock_for_a_time(self) -> tuple[str, Kind] | None:
+        """Such rings that a time limit will end."""
+        rings = _apart(ring for ring in self._graph.cycles() if self._is_held(ring))
+        return (self._rings("blocked until a time limit ends it", rings), "blocked") if rings else None
+
+    def _rings(self, what: str, rings: Sequence[Ring]) -> str:
         certain = all(edge.certain for ring in rings for edge, _ in ring)
         how = "" if certain else " (who holds what is not recorded, but concluded)"
         members = {(edge.pid, edge.tid) for ring in rings for edge, _ in ring}
@@ -65,7 +74,7 @@ class _Speaker:
         ]
         more = f"; and {len(said) - _RINGS} more" if len(said) > _RINGS else ""
         more += f"; {_count(len(waiting))} for these" if waiting else ""
-        return f"deadlock{how}: {'; and another one: '.join(said[:_RINGS])}{more}", "deadlock"
+        return f"{what}{how}: {'; and another one: '.join(said[:_RINGS])}{more}"
 
     def _step(self, edge: Edge, node: Node) -> str:
         """`waits for mutex m, held by thread 12`."""
@@ -74,7 +83,12 @@ class _Speaker:
             return f"waits for the end of {other}"
         return f"waits for {edge.why}, {_holding(edge)} {other}"
 
-    def _is_closed(self, ring: Sequence[tuple[Edge, Node]]) -> bool:
+    def _is_held(self, ring: Ring) -> bool:
+        """Whether each waits for a lock, or for an end: for what one thread alone can give."""
+        kinds = (*_HELD, "join", "child")
+        return all(edge.certain and self._graph.waits[edge.pid, edge.tid].kind in kinds for edge, _ in ring)
+
+    def _is_closed(self, ring: Ring) -> bool:
         """Whether nobody else can end it. A lock can only be freed by who holds it."""
         for edge, _ in ring:
             node = edge.pid, edge.tid
@@ -120,7 +134,9 @@ class _Speaker:
 
     def chain(self) -> tuple[str, Kind] | None:
         """Threads that wait for what another one holds, which itself waits for something else."""
-        return self._held_outside() or self._chain(_HELD) or self._chain(_FOLLOWED)
+        found = self._held_outside()
+        chains = [] if found else list(self._chains())
+        return found or next((chain for chain in chains if chain[1] == "blocked"), (*chains, None)[0])
 
     def _held_outside(self) -> tuple[str, Kind] | None:
         """Threads that wait for what is held by nobody known, or offer what nobody known takes."""
@@ -139,10 +155,12 @@ class _Speaker:
         more = f"; {_count(len(others))} for {'that' if len(found) == 1 else 'these'}" if others else ""
         return f"blocked: {self.summary(found)}{more}", "blocked"
 
-    def _chain(self, kinds: Sequence[str]) -> tuple[str, Kind] | None:
-        for node, wait in self._graph.waits.items():
-            root = self._graph.root(node)
-            if not self._graph.edges.get(node) or wait.kind not in kinds or root == node:
+    def _chains(self) -> Iterator[tuple[str, Kind]]:
+        """The chains with their kinds, those that begin with a lock first."""
+        nodes = sorted(self._graph.waits, key=lambda node: self._graph.waits[node].kind not in _HELD)
+        for node in nodes:
+            wait, root = self._graph.waits[node], self._graph.root(node)
+            if not self._graph.edges.get(node) or wait.kind not in _FOLLOWED or root == node:
                 continue
             if wait.outside and wait.kind not in _HELD:
                 continue  # others may end it as well
@@ -156,13 +174,18 @@ class _Speaker:
                 if len(all_wait) == 1
                 else _count(len(all_wait)).replace("other ", "")
             )
-            is_hang = wait.kind in (*_HELD, *_PUSHES, "child") and (
-                wait.kind in _HELD or last.kind not in _INPUT
-            )
+            is_hang = self._is_hang(node, root)
             head = "" if is_hang else "no hang seen: "
             said = f"{head}{subject} for {self.who(root)}, which {last.sentence} ({wait.sentence})"
-            return said, "blocked" if is_hang else "idle"
-        return None
+            yield said, "blocked" if is_hang else "idle"
+
+    def _is_hang(self, node: Node, root: Node) -> bool:
+        """Whether a program that is well does not wait so, for a thread that waits for something itself."""
+        kind, last = self._graph.waits[node].kind, self._graph.waits[root].kind
+        if kind not in _HELD:
+            return kind in (*_PUSHES, "child") and last not in _INPUT
+        takes_turns = all(edge.turns for edge in self._graph.edges[node])
+        return not takes_turns or not (last in _IDLE or (last == "read" and self._graph.edges.get(root)))
 
     def summary(self, nodes: Iterable[Node]) -> str:
         """What these threads do, equal ones together, those of the largest group last."""
@@ -178,6 +201,18 @@ class _Speaker:
         ]
         more = f"; and {len(said) - _TOLD} other kinds of waits" if len(said) > _TOLD else ""
         return "; ".join(said[:_TOLD]) + more
+
+
+def _apart(rings: Iterable[Ring]) -> list[Ring]:
+    """Rings that share no thread, the shortest of those that do: the others follow from it."""
+    seen: set[Node] = set()
+    found = []
+    for ring in sorted(rings, key=len):
+        members = {(edge.pid, edge.tid) for edge, _ in ring}
+        if not members & seen:
+            seen |= members
+            found.append(ring)
+    return found
 
 
 def _holding(edge: Edge) -> str:
