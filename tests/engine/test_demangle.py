@@ -20,6 +20,17 @@ pytest.importorskip("pycxxfilt")
         ("_ZN3FoocvbEv", "Foo::operator bool()", "Foo::operator bool"),
         ("_Z1fIiET_S0_", "int f<int>(int)", "f<int>"),
         ("_ZN12_GLOBAL__N_11fEv", "(anonymous namespace)::f()", "(anonymous namespace)::f"),
+        (
+            "_ZZN4PoolC4EiENKUlvE_clEv",
+            "Pool::Pool(int)::'lambda'()::operator()() const",
+            "Pool::Pool(int)::'lambda'()::operator()",
+        ),
+        (
+            "_ZZ4mainENKUlicE_clEic",
+            "main::'lambda'(int, char)::operator()(int, char) const",
+            "main::'lambda'(int, char)::operator()",
+        ),
+        ("_ZZNK3Foo3barEvE5local", "Foo::bar() const::local", "Foo::bar() const::local"),
         ("_Z3fooi.cold", "foo(int) (.cold)", "foo"),
         ("_RNvNtCs1234_7mycrate3foo3bar", "mycrate::foo::bar", "mycrate::foo::bar"),
         ("_ZN3std2io5stdio6_print17h0123456789abcdefE", "std::io::stdio::_print", "std::io::stdio::_print"),

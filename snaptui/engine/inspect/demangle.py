@@ -46,26 +46,46 @@ def function_name(name: str) -> str:
     mangled, name = name, demangle(name)
     if name == mangled:
         return name
-    depth, start = 0, 0
-    for index, character in enumerate(name):
+    depth = start = index = 0
+    while index < len(name):
+        character = name[index]
         if character in "<[{":
             depth += "operator" not in name[max(0, index - 9) : index]
         elif character in ">]}" and depth and name[index - 1 : index] != "-":
             depth -= 1
-        elif character == "(" and depth == 0 and index and not _is_part_of_name(name, index):
-            return name[start:index]
-        elif character == " " and depth == 0 and not name[start:index].endswith(("operator", "anonymous")):
+        elif character == "(" and depth == 0:
+            end = _behind(name, index)
+            if not _is_part_of_name(name, index, end):
+                return name[start:index]
+            index = end
+            continue
+        elif character == " " and depth == 0 and not name[start:index].endswith("operator"):
             start = index + 1
+        index += 1
     return name
 
 
-def _is_part_of_name(name: str, index: int) -> bool:
-    """Whether the bracket belongs to the name: `operator()`, `(anonymous namespace)`, `main::'lambda'()`."""
+def _is_part_of_name(name: str, index: int, end: int) -> bool:
+    """Whether the bracket belongs to the name: `operator()`, `(anonymous namespace)`, `main::'lambda'()`.
+
+    So do the parameters of a function that the named one is inside of: `Pool::Pool(int)::'lambda'()`.
+    """
     return (
-        name[:index].endswith(("operator", "'"))
-        or name.startswith("(anonymous", index)
-        or (name[index - 1] == ":" and ")::" in name[index:])
+        name.startswith("(anonymous", index)
+        or name[:index].endswith(("operator", "'"))
+        or name.startswith("::", end)
     )
+
+
+def _behind(name: str, index: int) -> int:
+    """Where the text goes on behind a bracket, and behind a `const` of a scope: `f() const::'lambda'()`."""
+    depth = 0
+    for at in range(index, len(name)):
+        depth += (name[at] == "(") - (name[at] == ")")
+        if not depth:
+            end = at + 1
+            return end + len(" const") if name.startswith(" const::", end) else end
+    return len(name)
 
 
 @functools.cache

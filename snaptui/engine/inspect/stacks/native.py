@@ -34,6 +34,7 @@ _VALUE_MAX: Final = 160
 _TYPE_MAX: Final = 4096
 """Bytes of a local that is read: an array of a megabyte on the stack says nothing in a line."""
 _MANGLED: Final = ("_Z", "_R")
+_ASSEMBLER: Final = (".S", ".s")
 _RUST_START: Final = re.compile(r"std::rt::lang_start(?!_)")
 """What main() of a Rust program calls. It is compiled with that, unlike lang_start_internal."""
 SIGNAL_HANDLER_CALLED: Final = "<signal handler called>"
@@ -92,11 +93,11 @@ class NativeStacks:
         except LookupError:
             return None  # the end of the stack
         is_trampoline = self._is_trampoline(pc)
-        function = SIGNAL_HANDLER_CALLED if is_trampoline else self._function(found)
         module, offset = self._module(pc)
         source, line = "", 0
         with contextlib.suppress(LookupError):
             source, line, _ = found.source()
+        function = SIGNAL_HANDLER_CALLED if is_trampoline else self._function(found, source)
         return Frame(
             pc,
             function,
@@ -131,12 +132,14 @@ class NativeStacks:
         except NotCaptured:
             return False
 
-    def _function(self, found: drgn.StackFrame) -> str:
+    def _function(self, found: drgn.StackFrame, source: str) -> str:
         """As gdb has it: with its namespace and class, which the linker's name tells."""
         plain = found.function_name or ""
         if found.is_inline:
             return plain
         linked = self._linked(found)
+        if source.endswith(_ASSEMBLER) and linked == plain.lstrip("_"):
+            return linked  # labels are all that there is: `clone3`, and `__clone3` for the same place
         if not linked:
             return plain
         qualified = function_name(linked)
