@@ -15,6 +15,7 @@ from typing import Final
 from snaptui.engine.inspect.waits.callees import called, callee
 from snaptui.engine.inspect.waits.facts import Program, Thread, plain_name
 from snaptui.engine.inspect.waits.finding import Finding, Target
+from snaptui.engine.inspect.waits.holders import concluded_holder
 
 _OPERATION: Final = 0x7F  # of futex(2), without its flags
 _PRIVATE: Final = 0x80  # FUTEX_PRIVATE_FLAG
@@ -28,6 +29,7 @@ _SIGNALS: Final = ((40, 44), (32, 36))
 _WRITER, _SHARED, _FLAGS = 24, 28, 48  # offsets of __cur_writer, __shared and __flags in a read-write lock
 _RWLOCK_FUTEXES: Final = (8, 12, 0)
 """Offsets of what is waited on: __wrphase_futex, __writers_futex, and __readers where writers go first."""
+_RWLOCK_SIZE: Final = 56
 _READER_SHIFT: Final = 3  # PTHREAD_RWLOCK_READER_SHIFT
 _READERS_MAX: Final = 1 << 20
 _ROUND, _COUNT = 4, 8  # offsets of current_round and count in a barrier, behind `in`
@@ -239,16 +241,19 @@ def rwlock(
         return Finding("rwlock", f"waits for the {lock} {verb}, {by}", said, target, timed)
     # A reader that waits for the phase of writing to end has counted itself.
     readers -= verb == "to read" and address - base == _RWLOCK_FUTEXES[0]
-    held = ""
+    held, targets = "", tuple[Target, ...]()
     if 0 < readers < _READERS_MAX:
         count = f"{readers} {'reader' if readers == 1 else 'readers'}"
         first = ", and writers that wait go first" if verb == "to read" else ""
-        held = f", held by {count}: which ones is not recorded{first}"
+        concluded = ""
+        if readers == 1:
+            concluded, targets = concluded_holder(thread, range(base, base + _RWLOCK_SIZE), lock)
+        held = f", held by {count}: which ones is not recorded{concluded}{first}"
     shared = is_shared(thread)
     if owner and shared:
         held = f", held for writing by thread {owner}, which is not in the snapshot"
     sentence = f"waits for the {lock} {verb}{held}"
-    return Finding("rwlock", sentence, said, (), timed, outside=shared, anyone=not shared)
+    return Finding("rwlock", sentence, said, targets, timed, outside=shared, anyone=not shared)
 
 
 def _is_rwlock(thread: Thread, base: int) -> bool:

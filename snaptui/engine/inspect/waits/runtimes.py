@@ -9,15 +9,20 @@ import re
 from typing import Final
 
 from snaptui.engine.inspect.waits.facts import Thread
-from snaptui.engine.inspect.waits.finding import Finding
+from snaptui.engine.inspect.waits.finding import Finding, Target
+from snaptui.engine.inspect.waits.holders import concluded_holder
 
-_NO_HOLDER: Final = "; it does not record who holds it"
+_NOT_KNOWN: Final = "; it does not record who holds it"
+_WRITER: Final = 4
+"""Offset in a RwLock of Rust of what those wait on who write; in other locks it is the first word."""
+_SIZE: Final = 8
+"""Bytes of the words that a lock of Rust waits on; the next one may begin right behind."""
 _WAITS: Final = tuple(
     (re.compile(pattern), kind, words)
     for pattern, kind, words in (
-        (r"\bMutex\b.*::lock", "lock", "the Mutex {}" + _NO_HOLDER),
-        (r"\bRwLock\b.*::read", "lock", "the RwLock {} to read" + _NO_HOLDER),
-        (r"\bRwLock\b.*::write", "lock", "the RwLock {} to write" + _NO_HOLDER),
+        (r"\bMutex\b.*::lock", "lock", "the Mutex {}"),
+        (r"\bRwLock\b.*::read", "lock", "the RwLock {} to read"),
+        (r"\bRwLock\b.*::write", "lock", "the RwLock {} to write"),
         (r"\bCondvar\b.*::wait", "condition", "the Condvar {} to be notified"),
         (r"\bBarrier\b.*::wait", "barrier", "the others at a Barrier"),
         (r"::(Parker|Thread|thread::functions)\b.*::park|std::thread::park", "park", "to be unparked"),
@@ -55,13 +60,21 @@ def runtime_finding(thread: Thread, address: int, timed: bool) -> Finding | None
             break
         for pattern, kind, words in _WAITS:
             if pattern.search(frame.function):
-                found = kind, words, frame.function
+                # A lock is wanted for itself, and what runs an initialization does not wait for its end.
+                if found is None or (found[0] not in ("lock", "once") and kind != "once"):
+                    found = kind, words, frame.function
                 break
     if found is None:
         return None
     kind, words, function = found
     place = f" in {thread.place}" if thread.place else ""
-    what, _, rest = words.format(thread.process.describe(address)).partition(";")
+    base = address - _WRITER if "RwLock" in words and "write" in words else address
+    what = words.format(thread.process.describe(base))
     verb = "waits" if words.startswith("to ") else "waits for"
-    sentence = f"{verb} {what}{place}{rest and ';'}{rest}"
-    return Finding(kind, sentence, f"{function}() on its stack", timed=timed, anyone=True)
+    said, targets = "", tuple[Target, ...]()
+    if kind == "lock":
+        concluded, targets = concluded_holder(thread, range(base, base + _SIZE), what)
+        said = _NOT_KNOWN + concluded
+    sentence = f"{verb} {what}{place}{said}"
+    evidence = f"{function}() on its stack"
+    return Finding(kind, sentence, evidence, targets, timed=timed, anyone=not targets)
