@@ -171,7 +171,7 @@ def _wanted(thread: Thread, python: Sequence[Frame], memory: PythonMemory, addre
 def _lock(thread: Thread, where: str, wanted: _Lock, memory: PythonMemory, timed: bool) -> Finding:
     """A lock without an owner: who is inside of its block, else who has it among its variables."""
     threads = thread.process.threads.values()
-    holders = _inside(threads, wanted.address, memory) or _having(thread, wanted.address)
+    holders = _inside(threads, wanted.address, memory) or _using(thread, wanted.address, memory)
     for other, said, certain in holders:
         itself = ", this thread itself" if other is thread else ""
         how = f"{said}{itself}" if certain else f"Python does not record who holds it, but {said}"
@@ -204,16 +204,23 @@ def _inside(threads: Iterable[Thread], lock: int, memory: PythonMemory) -> list[
     return []
 
 
-def _having(thread: Thread, lock: int) -> list[tuple[Thread, str, bool]]:
-    """Another thread that has the lock among its variables, and does not wait for it itself."""
+def _using(thread: Thread, lock: int, memory: PythonMemory) -> list[tuple[Thread, str, bool]]:
+    """The one other thread with a function that uses the lock, and does not wait for it itself."""
+    found: dict[int, tuple[Thread, str]] = {}
     for other in thread.process.threads.values():
-        if other is thread or _waits_for(other, lock):
+        frames = memory.frames(other)
+        python = [frame for frame in other.frames if frame.language == "python"]
+        if other is thread or _waits_for(other, lock) or len(frames) != len(python):
             continue
-        for frame in other.frames:
-            held = next((name for _, address, name in _locks([frame]) if address == lock), None)
-            if held is not None:
-                return [(other, f"{frame.function}() of thread {other.tid} has it as {held}", False)]
-    return []
+        for frame, named in zip(frames, python, strict=True):
+            if memory.uses(frame, lock):
+                found.setdefault(other.tid, (other, named.function))
+    # The module that makes a lock names it as well.
+    functions = [one for one in found.values() if one[1] != "<module>"] or list(found.values())
+    if len(functions) != 1:
+        return []
+    ((other, function),) = functions
+    return [(other, f"only {function}() of thread {other.tid} uses it", False)]
 
 
 def _waits_for(thread: Thread, lock: int) -> bool:

@@ -25,6 +25,9 @@ _METHOD: Final = (16, 24)  # offsets of m_ml and m_self in PyCFunctionObject
 _LOCKED: Final = 32  # offset of `locked` in a lock object
 _IDENT: Final = 32  # offset of ident in ThreadHandle (3.13)
 _REFERENT: Final = 16  # offset of wr_object in PyWeakReference
+_CONTENTS: Final = 16  # offset of ob_ref in PyCellObject
+_NAMES, _NAMES_OLD = 32, 64  # offset of co_names in PyCodeObject, since 3.11 and up to 3.10
+_ITEMS: Final = 24  # offset of ob_item in PyTupleObject
 _REFERENCES_MAX: Final = 0xFFFF_FFFF
 """More references than an object has: what was freed holds a pointer where the count was."""
 _FRAMES_MAX: Final = 1024
@@ -98,6 +101,8 @@ class PyFrame:
     references: tuple[Reference, ...]
     globals: int
     """The address of its dictionary."""
+    code: int
+    """The address of its code."""
 
 
 class PythonMemory:
@@ -127,7 +132,8 @@ class PythonMemory:
         while at and len(found) < _FRAMES_MAX:
             if layout.owner < 0 or self._number(at + layout.owner, 1) != _OWNED_BY_C:
                 references = tuple(self._references(at, layout))
-                found.append(PyFrame(references, self._number(at + layout.globals)))
+                code = self._number(at + layout.code)
+                found.append(PyFrame(references, self._number(at + layout.globals), code))
             at = self._number(at + layout.previous)
         return tuple(found)
 
@@ -167,6 +173,17 @@ class PythonMemory:
                 return self._text(self._number(at + size - 16), layout)
         return ""
 
+    def uses(self, frame: PyFrame, value: int) -> bool:
+        """Whether an object is among a frame's variables, or a global one that its code names."""
+        if any(reference.address == value for reference in frame.references):
+            return True
+        layout, name = self._layout, self.global_name(frame, value)
+        if layout is None or not name:
+            return False
+        names = self._number(frame.code + (_NAMES_OLD if layout.is_old else _NAMES))
+        count = min(self._number(names + HANDLE), _SLOTS_MAX)  # ob_size, behind PyObject_HEAD
+        return any(self._text(self._number(names + _ITEMS + 8 * at), layout) == name for at in range(count))
+
     def _thread_states(self) -> Iterator[tuple[int, int]]:
         layout = self._layout
         runtime = self._program.symbols.address_of("_PyRuntime") if layout is not None else None
@@ -194,6 +211,9 @@ class PythonMemory:
         for at in reversed(range(variables + count)):
             value = self._number(frame + layout.slots + 8 * at)
             kind = self._kind(value)
+            if kind == "cell":  # a variable that functions inside of this one use, or of one outside
+                value = self._number(value + _CONTENTS)
+                kind = self._kind(value)
             if kind in (LOCK, RLOCK, THREAD):
                 yield Reference(value, kind, False)
             elif kind == "builtin_function_or_method":
