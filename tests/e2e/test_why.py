@@ -75,6 +75,13 @@ MODES = {
     "condition": ("blocked", r"condition variable never .* in consumes\(\), and no thread is left"),
     "pool": ("blocked", r"100 threads: each waits for the condition variable never .* in consumes\(\)"),
     "rwlock": ("deadlock", r"waits for read-write lock readers_writer .*, held by thread"),
+    "shared-rwlock": (
+        "deadlock",
+        r"process (\d+) \(hangs\) waits for .* waits for read-write lock 0x\w+, held by process \1",
+    ),
+    "leaderless": ("blocked", r"^blocked: thread \d+ \(hangs\) waits for the condition variable never "),
+    "timed": ("blocked", r"blocked until a time limit ends it: thread (\d+) .* mutex a .*held by thread \1 "),
+    "signalled": ("deadlock", r"waits for mutex b .*, held by thread"),
     "semaphore": (
         "blocked",
         r"waits for the semaphore tickets .* in wants_ticket\(\), and no thread is left",

@@ -125,6 +125,41 @@ static void shared_mutex(void)
     waitpid(child, NULL, 0);
 }
 
+static void shared_rwlock(void)
+{
+    pthread_rwlockattr_t attributes;
+    pthread_rwlock_t *shared = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_rwlock_init(shared, &attributes);
+    pthread_rwlock_wrlock(shared);
+    pid_t child = fork();
+    if (!child) {
+        pthread_rwlock_rdlock(shared);
+        _exit(0);
+    }
+    settled();
+    waitpid(child, NULL, 0);
+}
+
+static void interrupted(int number)
+{
+    (void)number;
+    wants_second(&b);
+}
+
+/* Inside of a wait for a condition a handler of a signal wants a lock that the other thread holds. */
+static void signalled(void)
+{
+    pthread_mutex_lock(&b);
+    signal(SIGUSR1, interrupted);
+    pthread_t thread = start(consumes, NULL);
+    usleep(50000);
+    pthread_kill(thread, SIGUSR1);
+    settled();
+    pthread_join(thread, NULL);
+}
+
 static void serves(void)
 {
     for (int number = 0; number < 4; number++)
@@ -168,7 +203,20 @@ int main(int argc, char **argv)
             thread = start(consumes, NULL);
         settled();
         pthread_join(thread, NULL);
-    } else if (!strcmp(mode, "rwlock")) {
+    } else if (!strcmp(mode, "leaderless")) {
+        start(consumes, NULL);
+        settled();
+        pthread_exit(NULL);
+    } else if (!strcmp(mode, "timed")) {
+        struct timespec until = {.tv_sec = time(NULL) + 1000};
+        pthread_mutex_lock(&a);
+        say("ready");
+        pthread_mutex_timedlock(&a, &until);
+    } else if (!strcmp(mode, "signalled"))
+        signalled();
+    else if (!strcmp(mode, "shared-rwlock"))
+        shared_rwlock();
+    else if (!strcmp(mode, "rwlock")) {
         pthread_rwlock_wrlock(&readers_writer);
         pthread_t thread = start(wants_to_read, NULL);
         settled();
