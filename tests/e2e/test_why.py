@@ -39,7 +39,7 @@ def tree_of(pid: int) -> list[int]:
 
 
 def asleep(pids: Sequence[int]) -> bool:
-    return all(state_of(pid, tid) in "ST" for pid in pids for tid in threads_of(pid))
+    return all(state_of(pid, tid) in "STZ" for pid in pids for tid in threads_of(pid))
 
 
 def save(directory: Path, words: Sequence[str | Path], *, busy: bool = False) -> tuple[Path, list[int]]:
