@@ -8,6 +8,7 @@ other end. What is concluded, and not recorded, is said to be; what is not known
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 
 from snaptui.commands.options import ANY_PROCESS, JSON_OUTPUT, SNAPSHOT_FILE
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         pids = None if arguments.pid is None else [snapshot.process(arguments.pid).pid]
         report = find_waits(snapshot, pids)
         names = {process.pid: process.name for process in snapshot.processes.values()}
+    for problem in report.problems:
+        print(f"{NAME}: {visible(problem)}", file=sys.stderr)
     if arguments.json:
         print_json(report.as_json())
     else:

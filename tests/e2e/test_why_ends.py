@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_why import save, why
+from tests.helpers.commands import snaptui_command
 
 SERVERS = """
 import fcntl, os, socket
@@ -166,6 +169,27 @@ def test_what_python_does(tmp_path: Path, name: str) -> None:
     report = why(path)
     said = " ".join([report["verdict"], *(wait["sentence"] for wait in report["waits"])])
     assert (report["kind"], bool(re.search(words, said))) == (kind, True), said
+
+
+def test_what_is_less_known_without_the_libraries_is_said(tmp_path: Path) -> None:
+    script, missing = tmp_path / "script.py", tmp_path / "missing"
+    script.write_text(OWN_PAIR)
+    path, (pid,) = save(tmp_path, [sys.executable, script])
+    for name in ("drgn", "pystack"):
+        (missing / name).mkdir(parents=True)
+        (missing / name / "__init__.py").write_text("raise ImportError(__name__)")
+    said = snaptui_command("why", path, env={**os.environ, "PYTHONPATH": str(missing)}).expect(0)
+    assert said.out.decode().startswith("blocked: ")
+    assert re.search(rf"^why: process {pid}: drgn, which unwinds stacks, is not installed", said.err, re.M)
+    assert "pystack, which reads the frames of Python, is not installed" in said.err
+    stack = snaptui_command("stack", path, "--json", env={**os.environ, "PYTHONPATH": str(missing)})
+    (process,) = json.loads(stack.expect(1).out)["processes"]
+    (frame,) = process["threads"][0]["frames"]
+    found = subprocess.run(
+        ["nm", "-D", "--defined-only", frame["module"]], capture_output=True, text=True, check=True
+    ).stdout
+    starts = {int(line.split()[0], 16) for line in found.splitlines() if frame["function"] in line}
+    assert any(0 < frame["offset"] - start < 1000 for start in starts)
 
 
 ASYNC = """

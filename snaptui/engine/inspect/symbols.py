@@ -86,6 +86,8 @@ class _Table:
 
 _EMPTY: Final = _Table(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint32), b"")
 
+_GARBLED: Final = (KeyError, struct.error, SnapError, ValueError)
+
 
 class Symbols:
     """The symbols of a process, by address and by name. A snapshot from Plan 9 has none."""
@@ -105,6 +107,14 @@ class Symbols:
         """The symbol that an address is in, with the offset; empty if none is known."""
         path = self._file_at(address)
         return self._table(path).near(address) if path else ""
+
+    def in_file(self, address: int) -> int:
+        """An address as its file has it, as addr2line(1) takes it; 0 if it is in none."""
+        path = self._file_at(address)
+        try:
+            return address - _Elf(self._process, self._files[path]).bias(self._mappings[path]) if path else 0
+        except _GARBLED:
+            return 0
 
     def between(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         """The symbols that begin at `start` or behind it, before `end`: address and demangled name."""
@@ -146,7 +156,7 @@ class Symbols:
         if table is None:
             try:
                 table = self._read(self._files[path], self._mappings[path])
-            except (KeyError, struct.error, SnapError, ValueError):
+            except _GARBLED:
                 table = _EMPTY
             if sum(kept.size for kept in self._tables.values()) + table.size > _KEPT_MAX:
                 self._tables.clear()

@@ -105,6 +105,9 @@ def _innermost(process: Process, thread: SavedThread) -> Frame:
     """The only frame that is known without unwinding: where the thread was."""
     pc = thread.registers[thread.pc]
     addresses = AddressMap(process.areas())
-    symbol = Symbols(process, addresses).near(pc).partition("+")[0]
+    symbols = Symbols(process, addresses)
     block = addresses.block_at(pc)
-    return Frame(pc, function_name(symbol), module=block.name if block is not None else "")
+    module = block.name if block is not None else ""
+    return Frame(
+        pc, function_name(symbols.near(pc).partition("+")[0]), module=module, offset=symbols.in_file(pc)
+    )

@@ -48,7 +48,12 @@ def find_waits(
     graph = build_graph(waits, edges)
     verdict, kind = judge(graph, {pid: program.name for pid, program in programs.items()})
     shown = [wait for wait in waits if pids is None or wait.pid in pids]
-    return Report(verdict, kind, tuple(shown), tuple(edges))
+    problems = dict.fromkeys(
+        f"process {thread.pid}: {thread.stack.problem}"
+        for thread in all_threads(programs)
+        if thread.stack.problem
+    )
+    return Report(verdict, kind, tuple(shown), tuple(edges), tuple(problems))
 
 
 def _finding(thread: Thread, calls: Calls) -> Finding:

@@ -54,6 +54,8 @@ class Report:
     kind: Kind
     waits: tuple[Wait, ...]
     edges: tuple[Edge, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be read, so that less is known than might be."""
 
     def as_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -63,4 +65,5 @@ class Report:
     def from_json(cls, found: Mapping[str, Any]) -> Report:
         """The report that `as_json` gave."""
         waits = tuple(Wait(**wait) for wait in found["waits"])
-        return cls(found["verdict"], found["kind"], waits, tuple(Edge(**edge) for edge in found["edges"]))
+        edges = tuple(Edge(**edge) for edge in found["edges"])
+        return cls(found["verdict"], found["kind"], waits, edges, tuple(found["problems"]))
