@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from snaptui.engine.inspect.waits.calls import Calls
 from snaptui.engine.inspect.waits.descriptors import Descriptors
-from snaptui.engine.inspect.waits.facts import Thread, all_threads, read_programs
+from snaptui.engine.inspect.waits.facts import Program, Thread, all_threads, read_programs
 from snaptui.engine.inspect.waits.finding import Finding
 from snaptui.engine.inspect.waits.graph import build_graph
 from snaptui.engine.inspect.waits.model import Edge, Report, Wait
@@ -29,7 +29,7 @@ def find_waits(
     waits: list[Wait] = []
     edges: list[Edge] = []
     for thread in all_threads(programs):
-        found = _finding(thread, calls)
+        found = _finding(thread, calls, programs)
         waits.append(
             Wait(
                 *(thread.pid, thread.tid, thread.saved.name, found.kind, found.sentence, found.known_from),
@@ -56,7 +56,7 @@ def find_waits(
     return Report(verdict, kind, tuple(shown), tuple(edges), tuple(problems))
 
 
-def _finding(thread: Thread, calls: Calls) -> Finding:
+def _finding(thread: Thread, calls: Calls, programs: Mapping[int, Program]) -> Finding:
     state = thread.saved.state
     where = f" in {thread.place}" if thread.place else ""
     if state == "T":
@@ -64,6 +64,8 @@ def _finding(thread: Thread, calls: Calls) -> Finding:
     if state == "t":
         tracer = thread.process.status("TracerPid")
         by = f", process {tracer}" if tracer not in ("", "0") else ""
+        if by and (program := programs.get(int(tracer))):
+            by += f" ({program.name})"
         return Finding("traced", f"is held by a debugger{by}{where}", "its state, t")
     if state in "ZX":
         return Finding("ended", "has ended", f"its state, {state}", outside=True)

@@ -19,6 +19,7 @@ from snaptui.engine.snapfile import LinuxRecord, Process
 
 _CALL: Final = re.compile(r"^syscall -?\d+ (\w+)\(([^)]*)\)", re.MULTILINE)
 _STACK: Final = re.compile(r"^\t([\w.]+)", re.MULTILINE)
+_CHANNEL: Final = re.compile(r"^wchan ([A-Za-z_][\w.]*)", re.MULTILINE)
 _CLOCKS: Final = {0: "realtime", 1: "monotonic", 7: "boottime"}  # linux/time.h
 _TEXT_MAX: Final = 4096  # PATH_MAX
 _UNASKED: Final = sum(1 << number - 1 for number in (2, 4, 5, 6, 7, 8, 11, 31, 32, 33))
@@ -63,8 +64,9 @@ class Thread:
 
     @property
     def kernel_stack(self) -> tuple[str, ...]:
-        """The kernel's functions, innermost first; empty where that was not to be read."""
-        return tuple(_STACK.findall(self.saved.kernel.partition("\nstack")[2]))
+        """The kernel's functions, innermost first; the innermost alone if the others were not to be read."""
+        found = _STACK.findall(self.saved.kernel.partition("\nstack")[2])
+        return tuple(found or _CHANNEL.findall(self.saved.kernel))
 
     def is_in(self, *functions: str) -> str:
         """The first of its functions that is one of these, by its plain name; empty if none is."""
@@ -128,7 +130,7 @@ def _is_of_a_library(frame: Frame) -> bool:
 
 def plain_name(function: str) -> str:
     """A function's name without what only tells the aliases of one function apart: `pthread_mutex_lock`."""
-    name = function.partition("@")[0].removeprefix("__GI_").lstrip("_")
+    name = function.partition("@")[0].removeprefix("__GI_").lstrip("_").removeprefix("IO_")
     return re.sub(r"\.(constprop|part|isra|cold)\b.*", "", name)
 
 

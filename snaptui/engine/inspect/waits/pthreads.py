@@ -80,9 +80,10 @@ def mutex(
     name = f"{_KINDS.get(kind & 3, '')}mutex {program.describe(address)}"
     said = f"{evidence}; its owner field says {owner}"
     if not owner:
-        return Finding(
-            "mutex", f"waits for the {name}; its holder is not known", said, (), timed, anyone=True
-        )
+        lost = ": its memory is not in the snapshot" if program.number(address) is None else ""
+        sentence = f"waits for the {name}; its holder is not known{lost}"
+        shared = is_shared(thread)
+        return Finding("mutex", sentence, said, (), timed, outside=shared, anyone=not shared)
     holder = _owner(thread, owner, programs)
     if holder is None or holder.has_ended:
         how, by = _abandoned(thread, owner, holder, programs)
