@@ -51,7 +51,7 @@ def find_waits(
     problems = dict.fromkeys(
         f"process {thread.pid}: {thread.stack.problem}"
         for thread in all_threads(programs)
-        if thread.stack.problem
+        if thread.stack.problem and not thread.has_ended
     )
     return Report(verdict, kind, tuple(shown), tuple(edges), tuple(problems))
 
