@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -25,7 +25,11 @@ from snaptui.screens.messages import (
     WorkOnFile,
 )
 from snaptui.sources import Sources, real_sources
+from snaptui.widgets.keyline import IF_ROOM
 from snaptui.widgets.themes import COLOURLESS, THEMES, default_theme, wants_no_colour
+
+_NOT_OFFERED: Final = ("move", "page", "command_palette")
+"""Actions that nobody would look for in the palette of commands."""
 
 
 class SnaptuiApp(Desk):
@@ -40,15 +44,28 @@ class SnaptuiApp(Desk):
     Tab.-active { text-style: bold reverse; }
     Toast { max-width: 60; }
     ToastRack { margin-bottom: 2; }
+    /* Seen without colours too. Not by reverse: Textual takes that from the style of an option. */
+    OptionList:ansi > .option-list--option-highlighted { text-style: bold underline; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "question_mark,f1", "help", "Help", key_display="?", id="app.help", tooltip="What the keys do"
-        ),
+        # F1 of its own: where ? is a character to type, it is F1 that is shown.
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What the keys do"),
+        Binding("f1", "help", "Help", id="app.help.anywhere", tooltip="What the keys do"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="End the app"),
         # Of their own: where a screen has another use for q, the footer shall not say Quit.
         Binding("f10,ctrl+q", "quit", "Quit", show=False, id="app.quit.anywhere", tooltip="End the app"),
-        Binding("ctrl+t", "change_theme", "Theme", show=False, id="app.theme", tooltip="Choose the colours"),
+        Binding(
+            "ctrl+t", "change_theme", "Theme", group=IF_ROOM, id="app.theme", tooltip="Choose the colours"
+        ),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Palette",
+            group=IF_ROOM,
+            id="app.palette",
+            tooltip="All that can be done here, to choose from",
+            priority=True,
+        ),
     ]
 
     def __init__(self, sources: Sources, files: Sequence[str] = ()) -> None:
@@ -202,7 +219,7 @@ class SnaptuiApp(Desk):
         }
         for active in once.values():
             binding = active.binding
-            if binding.tooltip and active.enabled and not binding.action.startswith(("move", "page")):
+            if binding.tooltip and active.enabled and not binding.action.startswith(_NOT_OFFERED):
                 run = f"{binding.action}"
                 yield SystemCommand(
                     binding.description,

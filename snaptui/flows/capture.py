@@ -27,6 +27,7 @@ from snaptui.screens.capture import CaptureDialog, CaptureOffer
 from snaptui.screens.messages import OpenMount, OpenSnapshot
 from snaptui.screens.progress import ProgressScreen
 from snaptui.screens.result import Outcome, ResultDialog
+from snaptui.widgets.process_columns import names_text
 from snaptui.widgets.units import counted, full_size, pause_text
 
 _LOOKS: Final = 0.2  # seconds between looks at a capture in the background
@@ -84,7 +85,7 @@ def _without_ended(app: Desk, processes: Sequence[LiveProcess], request: Capture
     """What is asked for but for what has ended meanwhile, lest the next process of that pid be saved."""
     ended = [process for process in processes if not app.sources.still_runs(process)]
     if ended:
-        app.warn(", ".join(f"{process.name} ({process.pid})" for process in ended) + ": ended, not saved")
+        app.warn(f"{names_text(ended)}: ended, not saved")
     pids = tuple(process.pid for process in processes if process not in ended)
     return dataclasses.replace(request, pids=pids)
 
@@ -145,7 +146,8 @@ async def _show_outcome(app: Desk, child: Child, path: str) -> None:
         return
     missing = _missing(child)
     facts = [
-        ("file", path),
+        ("file", os.path.basename(path)),
+        ("in", os.path.dirname(path)),
         ("size", f"{full_size(result['size'])}" + _unpacked(result["size"], result["plain_size"])),
         ("processes", ", ".join(map(str, result["pids"]))),
         ("memory", full_size(result["memory"])),

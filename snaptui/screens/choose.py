@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from snaptui.explain import visible
 from snaptui.widgets.columns import Column
 from snaptui.widgets.dialog import Dialog
+from snaptui.widgets.process_columns import MEANINGS
 from snaptui.widgets.tick import Tick
 
 
@@ -43,13 +44,15 @@ class Choose(Dialog[str]):
         self.dismiss(event.option.id)
 
 
+def _title(column: Column[Any]) -> str:
+    return f"{column.heading.lower():<10}{MEANINGS.get(column.id, '')}".rstrip()
+
+
 class ChooseOrder(Choose):
     """The column to order by."""
 
     def __init__(self, columns: Sequence[Column[Any]], chosen: str) -> None:
-        super().__init__(
-            "Order by (again: the other way)", [(c.id, c.heading.lower()) for c in columns], chosen
-        )
+        super().__init__("Order by (again: the other way)", [(c.id, _title(c)) for c in columns], chosen)
 
 
 class ChooseColumns(Dialog[set[str]]):
@@ -72,7 +75,7 @@ class ChooseColumns(Dialog[set[str]]):
         with Vertical(classes="dialog") as box:
             box.border_title = "Columns"
             for column in self._columns:
-                yield Tick(Content(column.heading.lower()), column.id not in self._hidden, id=column.id)
+                yield Tick(Content(_title(column)), column.id not in self._hidden, id=column.id)
             yield Static("space shows or hides, escape ends; some need a wider terminal", classes="label")
 
     def action_cancel(self) -> None:

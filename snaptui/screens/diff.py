@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static, Tabs
+from textual.widgets import ContentSwitcher, Input, Static, Tabs
 
 from snaptui.children.answers import Answers
 from snaptui.engine.inspect.addresses import short_name
@@ -22,6 +22,7 @@ from snaptui.screens.inside.requests import GoTo, ShowFile, ShowStack, ShowThrea
 from snaptui.screens.snapshot import SnapshotScreen
 from snaptui.screens.tabline import TabLine, tab_bindings
 from snaptui.widgets.columns import Column
+from snaptui.widgets.keyline import KeyLine
 from snaptui.widgets.units import full_size, short_size
 
 TABS: Final = (
@@ -116,7 +117,6 @@ class DiffScreen(Screen[None]):
         & #diff-verdict.-slow { color: $text-accent; }
         & #diff-note { height: auto; max-height: 30%; padding: 0 1; background: $surface; }
         & ContentSwitcher { height: 1fr; }
-        & Footer { height: 1; }
         &:ansi #diff-verdict, &:ansi #diff-note { background: ansi_default; }
     }
     """
@@ -153,7 +153,7 @@ class DiffScreen(Screen[None]):
             yield self._list("mappings", _MAPPINGS, lambda m: (m.pid, m.start), "name, or what became of it")
             yield self._list("descriptors", _DESCRIPTORS, lambda d: (d.pid, d.number), "file, or number")
             yield self._list("pages", _PAGES, lambda r: (r.pid, r.start), "name of a mapping, or address")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine()
 
     @staticmethod
     def _list(name: str, columns: Any, key: Any, placeholder: str) -> FilteredList[Any]:

@@ -67,7 +67,7 @@ def help_for(screen: Screen[object]) -> HelpScreen:
 
 
 def _keys(screen: Screen[object]) -> list[tuple[str, str, str]]:
-    """The keys that do something now; keys of one action together."""
+    """The keys that may do something here; keys of one action together."""
     found: dict[tuple[int, str], tuple[list[str], str, str]] = {}
     # What is this screen's own comes first, moving about in tables last.
     ordered = sorted(
@@ -76,7 +76,7 @@ def _keys(screen: Screen[object]) -> list[tuple[str, str, str]]:
     for active in ordered:
         binding = active.binding
         # Textual's own scrolling keys have no tooltip.
-        if not (active.tooltip or binding.tooltip) or binding.system or not active.enabled:
+        if not (active.tooltip or binding.tooltip) or binding.system:
             continue
         entry = (id(active.node), binding.action)
         keys, _, _ = found.setdefault(entry, ([], binding.description, active.tooltip or binding.tooltip))

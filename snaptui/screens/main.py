@@ -9,13 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Footer, Static, Tab, Tabs
+from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
 from snaptui.preferences import Preferences
 from snaptui.screens.mounts import MountsPane
 from snaptui.screens.processes import ProcessesPane
 from snaptui.screens.snapshots import SnapshotsPane
 from snaptui.sources import Sources
+from snaptui.widgets.keyline import KeyLine
 from snaptui.widgets.row_table import RowTable
 
 TABS: Final = (("processes", "Processes"), ("snapshots", "Snapshots"), ("mounts", "Mounts"))
@@ -36,7 +37,6 @@ class MainScreen(Screen[None]):
         & #tabs Tab.-active { text-style: bold reverse; color: $text-accent; }
         & #activity { width: auto; padding: 0 1; color: $text-accent; }
         & ContentSwitcher { height: 1fr; }
-        & Footer { height: 1; }
     }
     """
     AUTO_FOCUS = "#process-table"
@@ -61,7 +61,7 @@ class MainScreen(Screen[None]):
             yield ProcessesPane(self._sources, self._preferences)
             yield SnapshotsPane(self._sources, self._preferences)
             yield MountsPane(self._sources, self._preferences)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine()
 
     def action_tab(self, name: str) -> None:
         """To another tab."""

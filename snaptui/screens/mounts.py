@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -22,10 +23,12 @@ from snaptui.screens.choose import Choose
 from snaptui.screens.messages import EndServer, OpenMount, OpenSnapshot, Remember, RunDebugger, RunShell
 from snaptui.sources import Sources
 from snaptui.widgets.columns import Column
+from snaptui.widgets.keyline import IF_ROOM
 from snaptui.widgets.row_table import RowTable
 from snaptui.widgets.units import counted
 
 _INTERVAL: Final = 2.0  # seconds
+_OF_ONE: Final = ("unmount", "shell", "debugger", "open")  # actions
 _AT_END: Final = (("ask", "ask each time"), ("stay", "let them run"), ("stop", "end them"))
 
 
@@ -39,7 +42,7 @@ def place_text(entry: Entry) -> str:
 
 
 def _files(entry: Entry) -> str:
-    return ", ".join(entry.files)
+    return ", ".join(Path(path).name for path in entry.files)
 
 
 MOUNT_COLUMNS: Final[tuple[Column[Entry], ...]] = (
@@ -81,7 +84,7 @@ class MountsPane(Vertical):
             "e",
             "end",
             "At the end",
-            show=False,
+            group=IF_ROOM,
             id="mounts.end",
             tooltip="What becomes of servers started here when the app ends",
         ),
@@ -132,8 +135,23 @@ class MountsPane(Vertical):
         table = self._table
         table.show_empty("Nothing is served: m mounts a snapshot")
         table.show(event.entries)
-        status = f"{counted(len(event.entries), 'server')} running"
-        self.query_one(".status-line", Static).update(Text(status), layout=False)
+        self._say()
+        self.refresh_bindings()
+
+    def on_row_table_moved(self, event: RowTable.Moved) -> None:
+        """Say more of another server."""
+        event.stop()
+        self._say()
+
+    def _say(self) -> None:
+        """Say how many servers run, and of which files in full the one under the cursor is."""
+        entry = self._table.current
+        words = [f"{counted(len(self._table.rows), 'server')} running", *(entry.files if entry else ())]
+        self.query_one(".status-line", Static).update(Text(visible("  ·  ".join(words))), layout=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """What is done with a server needs one."""
+        return None if action in _OF_ONE and self._table.current is None else True
 
     def _failed(self, error: Exception) -> None:
         self.notify(f"the servers cannot be listed: {visible(str(error))}", markup=False, severity="error")
@@ -152,9 +170,25 @@ class MountsPane(Vertical):
         self.post_message(OpenMount())
 
     def action_open(self) -> None:
-        """Look inside the first of its snapshots."""
-        if (entry := self._table.current) is not None:
-            self.post_message(OpenSnapshot(entry.files[0]))
+        """Look inside its snapshot."""
+        self._with_file(self._look_inside)
+
+    def _with_file(self, then: Callable[[str], None]) -> None:
+        """Do it with the snapshot of the server; ask which one if it serves several."""
+        entry = self._table.current
+        if entry is None:
+            return
+        if len(entry.files) == 1:
+            then(entry.files[0])
+        else:
+            choose = Choose("Which snapshot?", [(path, path) for path in entry.files])
+            self.app.push_screen(choose, lambda path: then(path) if path is not None else None)
+
+    def _look_inside(self, path: str) -> None:
+        self.post_message(OpenSnapshot(path))
+
+    def _run_gdb(self, path: str) -> None:
+        self.post_message(RunDebugger(path))
 
     def action_unmount(self) -> None:
         """End the server."""
@@ -178,6 +212,5 @@ class MountsPane(Vertical):
             self.post_message(Remember({"servers": answer}))
 
     def action_debugger(self) -> None:
-        """Run gdb on a process of its first snapshot."""
-        if (entry := self._table.current) is not None:
-            self.post_message(RunDebugger(entry.files[0]))
+        """Run gdb on a process of its snapshot."""
+        self._with_file(self._run_gdb)

@@ -22,7 +22,8 @@ from snaptui.screens.choose import ChooseColumns, ChooseOrder
 from snaptui.screens.messages import Remember, ShowProcess, TakeSnapshot
 from snaptui.sources import Sources
 from snaptui.widgets.filter_bar import FilterBar
-from snaptui.widgets.process_columns import PROCESS_COLUMNS, ProcessRow, shown_columns
+from snaptui.widgets.keyline import IF_ROOM
+from snaptui.widgets.process_columns import PROCESS_COLUMNS, ProcessRow, names_text, shown_columns
 from snaptui.widgets.process_list import ProcessList
 from snaptui.widgets.row_table import RowTable
 
@@ -49,14 +50,18 @@ _KEYS: Final[list[BindingType]] = [
     ),
     Binding("a", "whose", "Mine/all", id="processes.whose", tooltip="Only your processes, or everybody's"),
     Binding("t", "tree", "Tree", id="processes.tree", tooltip="Children below their parents"),
-    Binding("o", "order", "Order", show=False, id="processes.order", tooltip="Choose the column to order by"),
-    Binding("r", "reverse", "Reverse", show=False, id="processes.reverse", tooltip="The order the other way"),
-    Binding("C", "columns", "Columns", show=False, id="processes.columns", tooltip="Choose the columns"),
+    Binding(
+        "o", "order", "Order", group=IF_ROOM, id="processes.order", tooltip="Choose the column to order by"
+    ),
+    Binding(
+        "r", "reverse", "Reverse", group=IF_ROOM, id="processes.reverse", tooltip="The order the other way"
+    ),
+    Binding("C", "columns", "Columns", group=IF_ROOM, id="processes.columns", tooltip="Choose the columns"),
     Binding(
         "z",
         "freeze",
         "Freeze",
-        show=False,
+        group=IF_ROOM,
         id="processes.freeze",
         tooltip="Hold the list still, or go on",
     ),
@@ -65,12 +70,14 @@ _KEYS: Final[list[BindingType]] = [
         "mark_all",
         "Mark all",
         key_display="*",
-        show=False,
+        group=IF_ROOM,
         id="processes.markall",
         tooltip="Mark all that are shown",
     ),
-    Binding("u", "unmark", "Unmark", show=False, id="processes.unmark", tooltip="Take all marks away"),
-    Binding("K", "kernel", "Kernel", show=False, id="processes.kernel", tooltip="Kernel threads too, in all"),
+    Binding("u", "unmark", "Unmark", group=IF_ROOM, id="processes.unmark", tooltip="Take all marks away"),
+    Binding(
+        "K", "kernel", "Kernel", group=IF_ROOM, id="processes.kernel", tooltip="Kernel threads too, in all"
+    ),
     Binding("escape", "clear", "Clear", show=False, id="processes.clear", tooltip="Take the filter away"),
 ]
 
@@ -143,8 +150,8 @@ class ProcessesPane(Vertical):
             return
         gone = self._list.take(event.found)
         if gone:
-            names = ", ".join(f"{process.name} ({process.pid})" for process in gone[:5])
-            self.notify(f"{visible(names)}: ended, not marked any more", markup=False, severity="warning")
+            words = f"{visible(names_text(gone))}: ended, not marked any more"
+            self.notify(words, markup=False, severity="warning")
         self._show()
 
     def on_processes_pane_failed(self, event: Failed) -> None:
@@ -160,7 +167,7 @@ class ProcessesPane(Vertical):
         if self._list.frozen:
             status = Text.assemble(("FROZEN", "bold reverse"), "  ·  ", status)
         if marked := len(self._list.marked):
-            status = Text.assemble((f"● {marked} marked", "bold"), "  ·  ", status)
+            status = Text.assemble((f"● {marked:,} marked", "bold"), "  ·  ", status)
         self.query_one(FilterBar).show(status)
 
     def _show_order(self) -> None:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static, Tabs
+from textual.widgets import ContentSwitcher, Input, Static, Tabs
 
 from snaptui.children.answers import Answers
 from snaptui.engine.errors import SnapError
@@ -31,6 +31,7 @@ from snaptui.screens.inside.threads import ThreadsPane
 from snaptui.screens.inside.why import WhyPane
 from snaptui.screens.messages import CompareSnapshot, OpenMount, RunDebugger
 from snaptui.screens.tabline import TabLine, tab_bindings
+from snaptui.widgets.keyline import IF_ROOM, KeyLine
 
 TABS: Final = (
     ("memory", "Memory", "#hex"),
@@ -54,7 +55,6 @@ class SnapshotScreen(Screen[None]):
     DEFAULT_CSS = """
     SnapshotScreen {
         & #panes { height: 1fr; }
-        & Footer { height: 1; }
     }
     """
     HELP: ClassVar[str] = ""
@@ -66,7 +66,7 @@ class SnapshotScreen(Screen[None]):
             "p",
             "process",
             "Process",
-            show=False,
+            group=IF_ROOM,
             id="snapshot.process",
             tooltip="Another process of this file",
         ),
@@ -74,18 +74,18 @@ class SnapshotScreen(Screen[None]):
             "M",
             "mount",
             "Mount",
-            show=False,
+            group=IF_ROOM,
             id="snapshot.mount",
             tooltip="Serve this snapshot as a /proc tree",
         ),
         Binding(
-            "D", "debugger", "gdb", show=False, id="snapshot.debugger", tooltip="Run gdb on this process"
+            "D", "debugger", "gdb", group=IF_ROOM, id="snapshot.debugger", tooltip="Run gdb on this process"
         ),
         Binding(
             "equals_sign",
             "compare",
             "Compare",
-            show=False,
+            group=IF_ROOM,
             key_display="=",
             id="snapshot.compare",
             tooltip="Compare this snapshot with another one: what moved, and what changed",
@@ -115,7 +115,7 @@ class SnapshotScreen(Screen[None]):
         """The tabs, what is in them, the keys."""
         yield TabLine([tab[:2] for tab in TABS])
         yield Vertical(id="inside")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine()
 
     async def on_mount(self) -> None:
         """Show the process."""

@@ -29,6 +29,7 @@ from snaptui.screens.messages import (
 )
 from snaptui.sources import Sources
 from snaptui.widgets.columns import Column
+from snaptui.widgets.keyline import IF_ROOM
 from snaptui.widgets.row_table import RowTable
 from snaptui.widgets.units import counted, full_size, short_size
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     # Not at the start: the package imports numpy (0.1 s), and the list of processes shall come at once.
     from snaptui.engine.snapfile.library import Item
 
+_OF_ONE: Final = ("open", "mount", "debugger", "work", "compare")  # actions
 _INTERVAL: Final = 2.0  # seconds between two looks at the folder: a stat(2) for each file
 
 
@@ -95,7 +97,9 @@ class SnapshotsPane(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="snapshots.open", tooltip="Look inside"),
         Binding("m", "mount", "Mount", id="snapshots.mount", tooltip="Serve it as a /proc tree"),
-        Binding("g", "debugger", "gdb", show=False, id="snapshots.gdb", tooltip="Run gdb on a process of it"),
+        Binding(
+            "g", "debugger", "gdb", group=IF_ROOM, id="snapshots.gdb", tooltip="Run gdb on a process of it"
+        ),
         Binding(
             "v",
             "work('verify')",
@@ -130,11 +134,13 @@ class SnapshotsPane(Vertical):
             "o",
             "other",
             "Other...",
-            show=False,
+            group=IF_ROOM,
             id="snapshots.other",
             tooltip="Open a file that is not in the list",
         ),
-        Binding("F", "folder", "Folder", show=False, id="snapshots.folder", tooltip="Choose another folder"),
+        Binding(
+            "F", "folder", "Folder", group=IF_ROOM, id="snapshots.folder", tooltip="Choose another folder"
+        ),
         Binding(
             "less_than_sign",
             "order(-1)",
@@ -218,6 +224,11 @@ class SnapshotsPane(Vertical):
             f"in {self._folder}",
         ]
         self.query_one(".status-line", Static).update(Text(visible("  ·  ".join(words))), layout=False)
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """What is done with a snapshot needs one."""
+        return None if action in _OF_ONE and self._table.current is None else True
 
     @property
     def _table(self) -> RowTable[Item]:

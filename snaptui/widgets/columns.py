@@ -37,15 +37,21 @@ class Column(Generic[R]):
     descending: bool = False
     from_width: int = 0
     kind: Callable[[R], str] | None = None
-    tooltip: str = ""
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """`text`, safe to show, in exactly `width` cells; what is cut ends in `…`."""
+    """`text`, safe to show, in exactly `width` cells; `…` stands for a cut end, with `right` a cut start."""
     text = visible(text)
     length = len(text) if text.isascii() else cell_len(text)
     if length > width:
-        return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
+        if width < 2:
+            return set_cell_size(text, width)
+        # Of a number the last digits tell more: those of addresses in the kernel's half begin alike.
+        return (
+            "…" + set_cell_size(text[::-1], width - 1)[::-1]
+            if right
+            else set_cell_size(text, width - 1) + "…"
+        )
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 

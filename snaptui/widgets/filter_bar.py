@@ -21,12 +21,13 @@ class _FilterInput(Input):
         Binding(
             "escape", "leave(True)", "Clear", id="filter.clear", tooltip="Take the filter away", priority=True
         ),
+        Binding("enter", "leave(False)", "Keep", id="filter.keep", tooltip="Keep the filter", priority=True),
         Binding(
-            "enter,down",
+            "down",
             "leave(False)",
             "Keep",
-            key_display="⏎",
-            id="filter.keep",
+            show=False,
+            id="filter.down",
             tooltip="Keep the filter",
             priority=True,
         ),

@@ -10,8 +10,9 @@ from typing import Any, Final
 from snaptui.engine.take.processes import LiveProcess
 from snaptui.engine.take.watch import Key, Watched
 from snaptui.widgets.columns import Column
-from snaptui.widgets.units import short_size, short_time
+from snaptui.widgets.units import counted, short_size, short_time
 
+_NAMED: Final = 5  # processes that are named in a sentence; the others are counted
 _KIND_OF_STATE: Final = {
     "R": "good",
     "D": "bad",
@@ -49,6 +50,13 @@ def command_text(process: LiveProcess) -> str:
     program = first.rpartition("/")[2] if first.startswith("/") and " " not in first else first
     words = " ".join([program, *rest])
     return words if program.startswith(process.name) else f"{process.name}: {words}"
+
+
+def names_text(processes: Sequence[LiveProcess]) -> str:
+    """Which processes: `page (7), gs (8) and 3,003 others`."""
+    names = [f"{process.name} ({process.pid})" for process in processes[:_NAMED]]
+    rest = len(processes) - len(names)
+    return ", ".join(names) + (f" and {counted(rest, 'other')}" if rest else "")
 
 
 def _command(row: ProcessRow) -> str:
@@ -97,6 +105,17 @@ PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
     Column("command", "COMMAND", 0, _command, lambda r: command_text(r.process).lower()),
 )
 """All columns, in their order; the last one takes the rest of the line."""
+
+MEANINGS: Final = {
+    "state": "R runs, S sleeps, D cannot be woken, T is stopped, Z has ended",
+    "wait": "system call, or function of the kernel",
+    "still": "how long it has not moved from its wait",
+    "threads": "threads",
+    "memory": "memory in RAM",
+    "time": "CPU time used so far",
+    "virtual": "memory mapped or reserved",
+}
+"""What headings are short for, where one chooses columns; by id."""
 
 
 def column_named(name: str) -> Column[ProcessRow]:

@@ -113,5 +113,5 @@ async def test_servers_are_listed_with_all_their_places(tmp_path: Path) -> None:
     async with app.run_test(size=(120, 24)) as pilot:
         await pilot.press("3")
         await until_shown(
-            pilot, "/mnt/[b]", "unix!/tmp/ns/p", "/tmp/a.snap, /tmp/b.snap", "77", "1 server running"
+            pilot, "/mnt/[b]", "unix!/tmp/ns/p", "a.snap, b.snap", "77", "1 server running", "/tmp/b.snap"
         )

@@ -24,6 +24,7 @@ from snaptui.widgets.hex.strips import Format
 from snaptui.widgets.hex.trail import Trail
 from snaptui.widgets.hex.view import HexView
 from snaptui.widgets.inspector import Inspector
+from snaptui.widgets.keyline import IF_ROOM
 from snaptui.widgets.row_table import RowTable
 from snaptui.widgets.units import full_size, short_size
 
@@ -38,7 +39,7 @@ _BRIEF: Final = 2.5  # seconds that a notice of little weight stays
 
 _BLOCKS: Final[tuple[Column[Block], ...]] = (
     Column("start", "MAPPING", 12, lambda b: f"{b.start:x}", lambda b: b.start, right=True),
-    Column("size", "SIZE", 6, lambda b: short_size(b.size), lambda b: b.size, right=True),
+    Column("size", "SIZE", 6, lambda b: short_size(b.size), lambda b: b.size, right=True, from_width=32),
     Column("perms", "PERM", 4, lambda b: b.perms, lambda b: b.perms, from_width=44),
     Column("name", "NAME", 0, lambda b: b.label, lambda b: b.name),
 )
@@ -74,20 +75,20 @@ class HexPane(Vertical):
             "ctrl+i,tab,greater_than_sign",
             "forward",
             "Forward",
-            show=False,
+            group=IF_ROOM,
             id="memory.forward",
             tooltip="Forward again; where there is no forward, tab is what it always is",
         ),
         Binding("enter", "choose", "Show", show=False, id="memory.show", tooltip="To the mapping"),
         Binding("w", "word", "Word", id="memory.word", tooltip="Show words of 1, 2, 4 or 8 bytes"),
         Binding(
-            "e", "endian", "Endian", show=False, id="memory.endian", tooltip="The order of bytes in a word"
+            "e", "endian", "Endian", group=IF_ROOM, id="memory.endian", tooltip="The order of bytes in a word"
         ),
         Binding(
             "i",
             "inspector",
             "Inspector",
-            show=False,
+            group=IF_ROOM,
             id="memory.inspector",
             tooltip="Show or hide what the bytes could mean",
         ),
@@ -95,7 +96,7 @@ class HexPane(Vertical):
             "z",
             "fold",
             "Fold",
-            show=False,
+            group=IF_ROOM,
             id="memory.fold",
             tooltip="Untouched memory as one line, or as its zeros",
         ),

@@ -20,6 +20,7 @@ from snaptui.screens.inside.copying import copy, copy_as
 from snaptui.screens.inside.finding import Searching
 from snaptui.screens.inside.hexpane import HexPane
 from snaptui.screens.inside.hits import HitsScreen
+from snaptui.widgets.keyline import IF_ROOM
 
 
 class MemoryPane(HexPane):
@@ -45,11 +46,11 @@ class MemoryPane(HexPane):
         ),
         Binding("n", "next(True)", "Next", id="memory.next", tooltip="To the next hit"),
         Binding(
-            "N", "next(False)", "Previous", show=False, id="memory.previous", tooltip="To the hit before"
+            "N", "next(False)", "Previous", group=IF_ROOM, id="memory.previous", tooltip="To the hit before"
         ),
-        Binding("f", "hits", "Hits", show=False, id="memory.hits", tooltip="The list of what was found"),
+        Binding("f", "hits", "Hits", group=IF_ROOM, id="memory.hits", tooltip="The list of what was found"),
         Binding("m", "mark", "Mark", id="memory.mark", tooltip="Mark this address, or take its mark away"),
-        Binding("apostrophe", "marks", "Marks", show=False, id="memory.marks", tooltip="Go to a mark"),
+        Binding("apostrophe", "marks", "Marks", group=IF_ROOM, id="memory.marks", tooltip="Go to a mark"),
         Binding(
             "y",
             "copy",
@@ -61,7 +62,7 @@ class MemoryPane(HexPane):
             "Y",
             "copy_as",
             "Copy as",
-            show=False,
+            group=IF_ROOM,
             id="memory.copy-as",
             tooltip="Copy as text, C, Python, hexdump; save to a file",
         ),
@@ -69,7 +70,7 @@ class MemoryPane(HexPane):
             "t",
             "image",
             "Text image",
-            show=False,
+            group=IF_ROOM,
             id="memory.image",
             tooltip="The saved executable and libraries instead of the memory, and back",
         ),

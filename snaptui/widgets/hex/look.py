@@ -87,7 +87,7 @@ BINDINGS: Final[list[BindingType]] = [
         keys,
         action,
         {"follow": "Follow", "select": "Select"}.get(name, name.replace("-", " ").capitalize()),
-        show=False,
+        show=name == "follow",
         id=f"hex.{name}",
         tooltip=tooltip,
     )
