@@ -49,7 +49,7 @@ def hanging(directory: Path, names: Sequence[str]) -> Iterator[list[int]]:
     try:
         for name in names:
             shutil.copy(program, directory / name)
-            running.append(subprocess.Popen([directory / name], stdout=subprocess.PIPE))
+            running.append(subprocess.Popen([directory / name], stdout=subprocess.PIPE, cwd=directory))
         for popen in running:
             assert popen.stdout is not None
             assert popen.stdout.readline() == b"ready\n"

@@ -77,7 +77,7 @@ class CaptureDialog(Dialog[CaptureRequest]):
             if offer.refused:
                 yield Static(self._warning(), classes="warning", markup=False)
             yield Static(
-                f"Save as (a name without / is in {visible(str(offer.folder))})",
+                f"Save as (in {visible(str(offer.folder))}, or a whole path)",
                 classes="label",
                 markup=False,
             )
@@ -102,8 +102,11 @@ class CaptureDialog(Dialog[CaptureRequest]):
         return "\n".join(visible(line) for line in lines)
 
     def _warning(self) -> str:
-        refused = ", ".join(str(pid) for pid in self._offer.refused[:_SHOWN])
-        return visible(f"You may not trace {refused}: {self._offer.remedy}")
+        pids = self._offer.refused
+        named = ", ".join(map(str, pids[:_SHOWN]))
+        rest = f" and {counted(len(pids) - _SHOWN, 'other')}" if len(pids) > _SHOWN else ""
+        remedy = "sudo may, as ticked below" if self._offer.has_sudo else self._offer.remedy
+        return visible(f"You may not trace {named}{rest}: {remedy}")
 
     def on_checkbox_changed(self, event: Checkbox.Changed) -> None:
         """A compressed snapshot is named .zst."""
@@ -127,13 +130,14 @@ class CaptureDialog(Dialog[CaptureRequest]):
 
     def action_go(self) -> None:
         """Take it."""
-        path = Path(self.query_one("#file", Input).value.strip()).expanduser()
-        problem = (
-            "give the name of a file" if path.name == "" else "that is a directory" if path.is_dir() else ""
-        )
-        if not path.is_absolute():
-            path = self._offer.folder / path
-        if path.is_file():
+        name = self.query_one("#file", Input).value.strip()
+        path = self._offer.folder / Path(name).expanduser()
+        problem = ""
+        if not name:
+            problem = "give the name of a file"
+        elif path.is_dir():
+            problem = "that is a directory"
+        elif path.exists():
             problem = "there is a file of that name already"
         if problem:
             self.query_one("#problem", Static).update(problem)

@@ -27,7 +27,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         & .dialog-wide { width: 96%; }
         & .buttons { height: auto; align-horizontal: right; padding-top: 1; }
         & Button { min-width: 10; margin-left: 1; background: $boost; color: $foreground; }
-        & Button:focus { background: $primary; color: $background; text-style: bold; }
+        & Button:focus { background: $primary; color: $background; text-style: bold !important; }
         & VerticalScroll { scrollbar-size-vertical: 1; height: auto; max-height: 100%; }
         & .label { color: $text-muted; height: auto; }
         & .warning { color: $text-warning; height: auto; }
@@ -40,7 +40,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             background: ansi_default;
             & > .dialog { background: ansi_default; border: round ansi_default; }
             & Button { background: ansi_default; color: ansi_default; }
-            & Button:focus { text-style: bold reverse; }
+            & Button:focus { text-style: bold reverse !important; }
             & Input { background: ansi_default; text-style: underline; }
             & Input:focus { background: ansi_default; text-style: underline bold; }
         }

@@ -28,7 +28,7 @@ def narrow_text(values: Sequence[Value], chain: Sequence[Link]) -> Text:
 
 def wide_text(values: Sequence[Value], chain: Sequence[Link]) -> Text:
     """One value in each line, then the chain of pointers, one below the other."""
-    lines = [_label(f"{value.name:<8}").append(visible(value.text)) for value in values]
+    lines = [_label(f"{value.name:<4} ").append(visible(value.text)) for value in values]
     for depth, link in enumerate(chain):
         lines.append(Text("  " * depth + "→ ", style="dim").append(_link(link), style="not dim"))
     return _lines(lines)
@@ -71,10 +71,18 @@ class Inspector(Static):
     def __init__(self, *, is_wide: bool = False) -> None:
         super().__init__("", markup=False)
         self._is_wide = is_wide
+        self._shown: tuple[Sequence[Value], Sequence[Link]] = ((), ())
         self.set_class(is_wide, "-wide")
 
     def show(self, values: Sequence[Value], chain: Sequence[Link]) -> None:
         """Show what was found at the cursor."""
+        self._shown = values, chain
         if self.size.height:
-            text = wide_text(values, chain) if self._is_wide else narrow_text(values, chain)
-            self.update(text, layout=False)
+            self._draw()
+
+    def on_resize(self) -> None:
+        """There is room now: show what was found before."""
+        self._draw()
+
+    def _draw(self) -> None:
+        self.update((wide_text if self._is_wide else narrow_text)(*self._shown), layout=False)

@@ -72,7 +72,9 @@ async def test_every_tab_shows_its_contents_and_enter_leads_to_the_memory(
         await pilot.press("2")
         await until_shown(pilot, "[heap]", "8.0K", "rw-s", "a[/]b", "××××××××××××")
         await pilot.press("down")
-        await until_shown(pilot, "[anon:a[/]b]  4,096 bytes", "4.0 KiB left out: device memory")
+        await until_shown(
+            pilot, "7f0000000000-7f0000001000 rw-s [anon:a[/]b]", "4.0 KiB left out: device memory"
+        )
         await pilot.press("home", "enter")
         await until(pilot, lambda: app.view.cursor == HEAP)
         assert app.screen.query_one(ContentSwitcher).current == "memory-pane"

@@ -75,7 +75,7 @@ class TextScan:
             for found in itertools.chain.from_iterable(self.batches()):
                 self.found.append(found)
                 if len(self.found) >= LIMIT:
-                    self.error = f"the first {LIMIT:,}"
+                    self.error = "and there are more"
                     break
         except Cancelled:
             self.error = "stopped"

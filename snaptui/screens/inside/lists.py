@@ -68,9 +68,11 @@ class FilteredList(Vertical, Generic[R]):
         *,
         table_id: str,
         placeholder: str,
+        said: Callable[[R], str] | None = None,
     ) -> None:
-        """`words` of a row are what the filter looks in, and what is said of it below the list."""
+        """`words` of a row are what the filter looks in; below the list the same is said of it, or `said`."""
         super().__init__()
+        self._below = said or words
         self._columns, self._key, self._words = columns, key, words
         self._table_id, self._placeholder = table_id, placeholder
         self._rows: Sequence[R] = ()
@@ -163,6 +165,6 @@ class FilteredList(Vertical, Generic[R]):
     def say(self) -> None:
         """Say how many are left, and more of the one under the cursor."""
         table, current = self.table, self.table.current
-        words = visible(self._words(current)) if current is not None and not self.is_typing else ""
+        words = visible(self._below(current)) if current is not None and not self.is_typing else ""
         count = f"{len(table.rows):,} of {counted(len(self._rows), 'row')}" if self._filter else ""
         self.query_one(FilterBar).show(Text("  ".join(filter(None, (count, words)))))

@@ -43,7 +43,7 @@ class SegmentsPane(Vertical):
     DEFAULT_CSS = """
     SegmentsPane {
         & #segment-detail {
-            height: 4; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis;
+            height: 3; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis;
         }
         &:ansi #segment-detail { background: ansi_default; }
     }
@@ -79,6 +79,7 @@ class SegmentsPane(Vertical):
             lambda block: f"{block.name or 'anonymous'} {block.perms} {block.start:x}",
             table_id="segment-table",
             placeholder="name, permissions or address",
+            said=lambda block: f"{block.start:x}-{block.end:x} {block.perms} {block.name or 'anonymous'}",
         )
         yield Static("", id="segment-detail", markup=False)
 
@@ -132,8 +133,7 @@ class SegmentsPane(Vertical):
             return
         sizes = ", ".join(f"{full_size(size)} {kind}" for kind, size in shares(block, self._counts).items())
         reasons = dict.fromkeys(area.reason for area in block.areas if area.reason)
-        text = Text(f"{visible(block.name) or 'anonymous'}  {block.size:,} bytes\n")
-        text.append(f"{sizes}{': ' if reasons else ''}{visible('; '.join(reasons))}\n")
+        text = Text(f"{sizes}{': ' if reasons else ''}{visible('; '.join(reasons))}\n")
         there = [
             one for one in self._counts if one.segment.offset < block.end and block.start < one.segment.end
         ]

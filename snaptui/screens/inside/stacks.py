@@ -94,7 +94,7 @@ class StacksPane(Container):
     DEFAULT_CSS = """
     StacksPane {
         layout: vertical;
-        & #stack-groups { height: auto; max-height: 35%; }
+        & #stack-groups { height: auto; min-height: 3; max-height: 35%; }
         & #stack-side { height: 1fr; }
         & #stack-frames { height: 1fr; }
         & #frame-detail { height: auto; max-height: 40%; padding: 0 1; background: $surface; }

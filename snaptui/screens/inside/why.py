@@ -73,6 +73,7 @@ class WhyPane(Vertical):
                     lambda wait: f"{wait.pid} {wait.tid} {wait.name} {wait.sentence}",
                     table_id="waits",
                     placeholder="thread, name, or what it waits for",
+                    said=lambda wait: f"thread {wait.tid} ({wait.name}) of process {wait.pid}",
                 )
                 yield Static("", id="wait-detail", markup=False)
             yield TextView(id="wait-graph")
