@@ -124,8 +124,12 @@ class ProgressScreen(Dialog[bool]):
         "the work goes on."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,c,x", "stop", "Stop", id="progress.stop", tooltip="Stop it; nothing stays behind"),
+        Binding(
+            "escape,c,x,ctrl+c", "stop", "Stop", id="progress.stop", tooltip="Stop it; nothing stays behind"
+        ),
         Binding("b", "hide", "Background", id="progress.hide", tooltip="Go on in the background"),
+        # The app's own keys do not reach a dialog, but this one may stand there for long.
+        Binding("f10,ctrl+q", "app.quit", "Quit", show=False, id="progress.quit", tooltip="End the app"),
     ]
 
     def __init__(self, title: str, work: Work, *, can_hide: bool = False) -> None:

@@ -171,6 +171,48 @@ async def test_it_goes_on_in_the_background_and_quitting_asks_and_stops_it(tmp_p
     assert [name for name in os.listdir(tmp_path) if name.endswith(".draft")] == []
 
 
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+q"])
+async def test_what_ends_other_programs_stops_a_capture(tmp_path: Path, key: str) -> None:
+    app = Machine().app(tmp_path, command=(sys.executable, "-c", ENDLESS))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "pages-server")
+        await pilot.press("down", "s")
+        await until_shown(pilot, "Save as")
+        await pilot.press("enter")
+        await until_shown(pilot, "Memory", "Processes stopped for", "escape stops")
+        await pilot.press(key)
+        if key == "ctrl+c":
+            await until(pilot, lambda: notices(app), "the notice")
+            assert "nothing was saved" in notices(app)[0]
+        else:
+            await until_shown(pilot, "A capture is running", "Stop it and quit")
+            await pilot.press("right", "enter")
+            await until(pilot, lambda: app._exit, "the end")
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".draft")] == []
+
+
+async def test_a_name_is_of_the_folder_of_snapshots_not_of_where_the_app_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "both").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    app = real_app(tmp_path)
+    (tmp_path / "snapshots" / "taken").mkdir(parents=True)
+    with running_python(HANGS) as victim:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await offered(pilot, victim.pid)
+            await pilot.press("ctrl+u")
+            await type_text(pilot, "taken")
+            await pilot.press("enter")
+            await until_shown(pilot, "that is a directory")
+            await pilot.press("ctrl+u")
+            await type_text(pilot, "both")
+            await pilot.press("enter")
+            await until_shown(pilot, "Saved")
+    assert (tmp_path / "snapshots" / "both").is_file()
+
+
 async def test_what_cannot_be_saved_is_said(tmp_path: Path) -> None:
     gone = 4_000_000  # more than pid_max: there is none
     app = Machine(Machine().found[:0]).app(tmp_path, interval=0.0)
