@@ -32,8 +32,8 @@ from tests.helpers.victims import running_python, state_of, tracer_of, wait_unti
 HANGS = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'%s', 0, 0, 0); print('ready'); signal.pause()"
 """A program of that name (PR_SET_NAME, prctl(2)) that waits for ever."""
 
-LARGE = "x = bytearray(b'ab' * (128 << 20)); print('ready'); import signal; signal.pause()"
-"""256 MiB of memory: saving it takes long enough to be stopped."""
+LARGE = "x = bytearray(b'ab') * (512 << 20); print('ready'); import signal; signal.pause()"
+"""1 GiB of memory: saving it takes long enough to be stopped, on a busy machine too."""
 
 
 @pytest.mark.parametrize(
