@@ -29,6 +29,8 @@ class Preferences:
     """Where snapshots are kept; empty: the default place."""
     recent: tuple[str, ...] = ()
     """Snapshots elsewhere that were opened, the last one first."""
+    snapshots_order: str = "date"
+    snapshots_descending: bool = True
     compress: bool = False
     servers: Literal["ask", "stay", "stop"] = "ask"
     """What becomes of servers started in the app when it ends."""

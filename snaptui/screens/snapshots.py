@@ -24,6 +24,7 @@ from snaptui.screens.messages import (
     OpenMount,
     OpenOther,
     OpenSnapshot,
+    Remember,
     RunDebugger,
     WorkOnFile,
 )
@@ -170,7 +171,9 @@ class SnapshotsPane(Vertical):
         self._library = sources.library
         self._folder, self._others = Path(preferences.folder or sources.folder), preferences.recent
         self._items: Sequence[Item] = ()
-        self._order, self._descending = "date", True
+        known = {column.id for column in SNAPSHOT_COLUMNS}  # those of another version may be others
+        self._order = preferences.snapshots_order if preferences.snapshots_order in known else "date"
+        self._descending = preferences.snapshots_descending
         self._poller = Poller(
             lambda: self._library(self._folder, self._others),
             lambda items: self.post_message(self.Looked(items)),
@@ -252,6 +255,7 @@ class SnapshotsPane(Vertical):
         self._descending = not self._descending if name == self._order else column.descending
         self._order = name
         self._show()
+        self.post_message(Remember({"snapshots_order": name, "snapshots_descending": self._descending}))
 
     # What is done with a snapshot.
 

@@ -60,6 +60,15 @@ def test_a_new_name_never_replaces_a_file(folder: Path) -> None:
     assert sorted(os.listdir(folder)) == ["three.snap", "two.snap"]
 
 
+async def test_the_order_is_remembered(tmp_path: Path, folder: Path) -> None:
+    for keys, before in ((["greater_than_sign"], "TAKEN▼"), ([], "▼SIZE")):
+        async with real_app(tmp_path).run_test(size=(80, 24)) as pilot:
+            await pilot.press("2")
+            await until_shown(pilot, "1 snapshot", before)
+            await pilot.press(*keys)
+            await until_shown(pilot, "▼SIZE")
+
+
 async def test_rename_compress_verify_and_delete(tmp_path: Path, folder: Path) -> None:
     app = real_app(tmp_path)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
