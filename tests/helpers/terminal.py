@@ -119,3 +119,6 @@ def app_in_terminal(
     finally:
         subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True, check=False)
         socket.unlink(missing_ok=True)
+        # A test that fails may have started some, which outlive the app.
+        servers = [sys.executable, "-m", "snaptui", "umount", "--all"]
+        subprocess.run(servers, env=values, capture_output=True, check=False)
