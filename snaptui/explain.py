@@ -40,12 +40,18 @@ def visible(text: str) -> str:
     Names, paths and messages come from other processes and from files of others: an ESC in them
     must not reach the terminal, nor must a character that turns the direction of writing.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for char in text
-    )
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    match ord(char):
+        case code if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 (PEP 383): \xff
+            return f"\\x{code - 0xDC00:02x}"
+        case code if 0x80 <= code <= 0xFF:  # and so that this is not taken for one: \u009b
+            return f"\\u{code:04x}"
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def explain(error: BaseException) -> Explanation:

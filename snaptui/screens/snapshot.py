@@ -90,7 +90,15 @@ class SnapshotScreen(Screen[None]):
             id="snapshot.compare",
             tooltip="Compare this snapshot with another one: what moved, and what changed",
         ),
-        Binding("escape,q", "leave", "Leave", id="snapshot.leave", tooltip="Back to where it was opened"),
+        Binding(
+            "escape",
+            "step_back",
+            "Back",
+            show=False,
+            id="snapshot.back",
+            tooltip="End a search, select nothing, show no hits; then leave",
+        ),
+        Binding("q", "leave", "Leave", id="snapshot.leave", tooltip="Back to where it was opened"),
     ]
 
     def __init__(
@@ -281,11 +289,15 @@ class SnapshotScreen(Screen[None]):
         """Debug it."""
         self.app.post_message(RunDebugger(self._snapshot.path, self._pid))
 
+    def action_step_back(self) -> None:
+        """Take back the least thing first: a search, a selection, hits; else leave."""
+        if (memory := self._memory) is None or not memory.step_back():
+            self.action_leave()
+
     def action_leave(self) -> None:
-        """Take back the least thing first, a search or a selection; else leave."""
-        if (memory := self._memory) is None or not memory.leave():
-            # Not here: a read may take its time, and the screen shall not wait for it.
-            self.run_worker(self._leave(), group="leave", exclusive=True)
+        """Back to where it was opened."""
+        # Not here: a read may take its time, and the screen shall not wait for it.
+        self.run_worker(self._leave(), group="leave", exclusive=True)
 
     async def _leave(self) -> None:
         await self._ended()

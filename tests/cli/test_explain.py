@@ -63,9 +63,10 @@ def test_every_message_is_one_line_without_control_characters() -> None:
         ("ünïcode 日本", "ünïcode 日本"),
         ("\x1b[2J", r"\x1b[2J"),
         ("a\tb\0", r"a\tb\x00"),
-        ("\x9b31m", r"\x9b31m"),
+        ("\x9b31m", r"\u009b31m"),
         ("x\u202eevil", r"x\u202eevil"),
-        ("\udcff", r"\udcff"),
+        ("caf\udce9 \udcff", r"caf\xe9 \xff"),
+        ("\ud800", r"\ud800"),
         ("\U000e0001", r"\U000e0001"),
     ],
 )

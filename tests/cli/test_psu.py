@@ -59,7 +59,7 @@ def test_the_columns_are_those_of_plan_9(tmp_path: Path) -> None:
 def test_any_name_is_one_harmless_word_in_the_table_and_exact_in_json() -> None:
     name = "a b\n\x1b[2J) \udcff"
     with running_c(CALLS_ITSELF, arguments=[name]) as victim:
-        assert _lines()[victim.pid][6:] == [r"a_b\n\x1b[2J)_\udcff"]
+        assert _lines()[victim.pid][6:] == [r"a_b\n\x1b[2J)_\xff"]
         assert _rows()[victim.pid]["name"] == name
     with running_c(CALLS_ITSELF, arguments=[""]) as victim:
         assert _lines()[victim.pid][6:] == ["?"]

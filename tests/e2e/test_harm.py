@@ -241,7 +241,7 @@ def test_interrupted_while_it_still_writes(tmp_path: Path) -> None:
 
 
 def test_interrupted_while_it_still_loads(tmp_path: Path) -> None:
-    with counting(128) as victim:
+    with counting(1024) as victim:  # much to do, so that it has not ended when a busy machine wakes us late
         for number in range(12):
             process = start("snap", "-o", tmp_path / "x.snap", victim.pid)
             maps = Path(f"/proc/{process.pid}/maps")

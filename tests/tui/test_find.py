@@ -171,6 +171,21 @@ async def test_escape_stops_a_search_first_and_then_leaves(snapshot: Snapshot) -
         await until(pilot, lambda: app._exit)
 
 
+async def test_escape_shows_no_hits_first_and_then_leaves_but_q_leaves_at_once(snapshot: Snapshot) -> None:
+    for keys in (["escape", "escape"], ["q"]):
+        app = InsideApp(snapshot)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await opened(pilot)
+            await find(pilot, TEXT)
+            await until_shown(pilot, "hit 1 of 3")
+            for key in keys[:-1]:
+                await pilot.press(key)
+                await until(pilot, lambda app=app: "of 3" not in screen_text(app))
+            assert not app._exit
+            await pilot.press(keys[-1])
+            await until(pilot, lambda app=app: app._exit)
+
+
 async def test_leaving_waits_until_nothing_is_read_any_more(snapshot: Snapshot) -> None:
     """Given a search that hangs in a read, the screen is left when that ends: the file is closed then."""
     app = InsideApp(snapshot)

@@ -82,10 +82,12 @@ class Searching(Widget):
         """Ask the search to stop; false if none runs that was not asked. What it has found stays."""
         return self._finder is not None and self._finder.cancel()
 
-    def forget(self) -> None:
-        """Stop, and find nothing any more."""
+    def forget(self) -> bool:
+        """Stop, and have found nothing; false if nothing was found."""
         self.stop()
-        self._ending, self._finder, self._wanted = self._finder or self._ending, None, None
+        last = self._finder
+        self._ending, self._finder, self._wanted = last or self._ending, None, None
+        return last is not None and last.count > 0
 
     async def ended(self) -> None:
         """Stop, and wait until nothing is read any more."""

@@ -130,8 +130,7 @@ class MemoryPane(HexPane):
         super().show_space(space, addresses)
         self._marks.clear()
         self.view.show_marks(self._marks)
-        self.query_one(Searching).forget()
-        self.view.show_hits(None)
+        self._forget_hits()
 
     # Marks.
 
@@ -220,9 +219,15 @@ class MemoryPane(HexPane):
         self.view.refresh()
         self.show_status()
 
-    def leave(self) -> bool:
-        """Take back the least thing first: a search that runs, a selection. False if there is none."""
-        return self.query_one(Searching).stop() or self.view.clear_selection()
+    def step_back(self) -> bool:
+        """Take back the least thing: a search that runs, a selection, hits. False if there is none."""
+        return self.query_one(Searching).stop() or self.view.clear_selection() or self._forget_hits()
+
+    def _forget_hits(self) -> bool:
+        found = self.query_one(Searching).forget()
+        self.view.show_hits(None)
+        self.show_status()
+        return found
 
     async def ended(self) -> None:
         """Wait until nothing is read any more."""
