@@ -90,15 +90,8 @@ class SnapshotScreen(Screen[None]):
             id="snapshot.compare",
             tooltip="Compare this snapshot with another one: what moved, and what changed",
         ),
-        Binding(
-            "escape",
-            "step_back",
-            "Back",
-            show=False,
-            id="snapshot.back",
-            tooltip="End a search, select nothing, show no hits; then leave",
-        ),
-        Binding("q", "leave", "Leave", id="snapshot.leave", tooltip="Back to where it was opened"),
+        Binding("escape", "step_back", "Leave", id="snapshot.leave", tooltip="Drop the hits, or leave"),
+        Binding("q", "leave", "Leave at once", show=False, id="snapshot.leave-at-once"),
     ]
 
     def __init__(
@@ -295,8 +288,7 @@ class SnapshotScreen(Screen[None]):
             self.action_leave()
 
     def action_leave(self) -> None:
-        """Back to where it was opened."""
-        # Not here: a read may take its time, and the screen shall not wait for it.
+        """Back to where it was opened, by a worker: the screen shall not wait for a read."""
         self.run_worker(self._leave(), group="leave", exclusive=True)
 
     async def _leave(self) -> None:
