@@ -12,6 +12,7 @@ enum {
     WINDOW = 64 << 10,      // read back at a time where pages repeat in a row
     CACHE = 96 << 20,       // of what was read back, for all threads; not touched where nothing repeats
     PIECE = 512 << 10,      // taken at a time: it and its descriptions fit into a core's second cache
+    ALIGNMENT = 16 << 10,   // of the pools and spans that allocators cut memory into
     ROWS = 512,             // of a piece: below IOV_MAX
     MAX_THREADS = 8,
     SPINS = 2000,           // looks, 0.1 ms, before a thread sleeps until its turn: to be woken takes as long

@@ -81,9 +81,13 @@ class Rows:
 class Taking:
     """What came of taking rows."""
 
-    def __init__(self, size: int, missed: list[tuple[int, int]], *, has_ended: bool) -> None:
+    def __init__(
+        self, size: int, missed: list[tuple[int, int]], marks: list[int], *, has_ended: bool
+    ) -> None:
         self.size = size
         """Bytes written."""
+        self.marks = marks
+        """Where in the file memory begins whose address is a multiple of 16 KiB: some places, in order."""
         self.missed = missed
         """(address, bytes) of what could not be read: zeros stand in its place."""
         self.has_ended = has_ended

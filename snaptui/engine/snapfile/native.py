@@ -23,6 +23,8 @@ _ALONE: Final = 1 << 20
 """Bytes that one thread takes: below, starting others (30 us) saves nothing."""
 _MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _REFERENCE_MAX: Final = 1 + 12 + 22
+_MARKED: Final = 256 << 10
+"""Bytes from one mark to the next, at least."""
 
 _U8, _U64, _INT, _POINTER = ctypes.c_uint8, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p
 
@@ -73,7 +75,7 @@ def _library() -> ctypes.CDLL | None:
         library.encoder_references.argtypes = (_U8, _U64, _U64, _U64, _POINTER)
         library.encoder_take.argtypes = (
             *(_POINTER, _INT, _INT, _POINTER, _U64, _U64, _POINTER),
-            *(_POINTER, _U64, _POINTER, _POINTER, _INT),
+            *(_POINTER, _U64, _POINTER, _POINTER, _U64, _POINTER, _POINTER, _INT),
         )
         library.scan_pages.restype = _U64
         library.scan_pages.argtypes = (ctypes.c_char_p, _U64, _U64, *(_POINTER,) * 3, _Columns, _U64)
@@ -144,19 +146,23 @@ class NativeEncoder:
         """Raises OSError when the file cannot be written."""
         room = len(rows) + rows.size // _MACHINE_PAGE
         missed = array("Q", bytes(16 * room))
-        end, count, ended = _U64(position), _U64(0), _INT(0)
+        marks = array("Q", bytes(8 * (len(rows) + rows.size // _MARKED)))
+        end, count, mark_count, ended = _U64(position), _U64(0), _U64(0), _INT(0)
         threads = 1 if rows.size <= _ALONE else _THREADS
         with _memory_of(tid, wanted=rows.are_forced) as memory:
             error = self._library.encoder_take(
                 *(self._handle, tid, memory, rows.values.buffer_info()[0], len(rows)),
                 *(first, ctypes.byref(end), missed.buffer_info()[0], room),
-                *(ctypes.byref(count), ctypes.byref(ended), threads),
+                *(ctypes.byref(count), marks.buffer_info()[0], len(marks), ctypes.byref(mark_count)),
+                *(ctypes.byref(ended), threads),
             )
         if error:
             raise OSError(error, os.strerror(error))
         pairs = missed[: 2 * count.value].tolist()
         found = sorted(zip(pairs[0::2], pairs[1::2], strict=True))
-        return Taking(end.value - position, found, has_ended=bool(ended.value))
+        return Taking(
+            end.value - position, found, marks[: mark_count.value].tolist(), has_ended=bool(ended.value)
+        )
 
     def close(self) -> None:
         if self._handle:

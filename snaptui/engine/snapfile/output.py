@@ -11,17 +11,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, Self
 
 from snaptui.engine.errors import OutputError, SnapError
-from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
-from snaptui.engine.snapfile.packer import PIECE, Packer, Stopped
+from snaptui.engine.progress import CancelToken, Sink, ignore
+from snaptui.engine.snapfile.following import Follower, Unchanged
+from snaptui.engine.snapfile.packer import Packing
 
 STDOUT: Final = "-"
-
-_POLL: Final = 0.1  # seconds between looks at the cancel token and progress events
 
 
 class Output:
@@ -31,7 +29,7 @@ class Output:
         self.name = destination.name
         self._destination = destination
         self._size = 0
-        self._follower: _Follower | None = None
+        self._follower: Follower | None = None
         if isinstance(destination, _NamedFile) and not compress:
             self._fd = os.dup(destination.fd)
             return
@@ -41,31 +39,35 @@ class Output:
             spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
             with spool:
                 self._fd = os.dup(spool.fileno())
-        self._follower = _Follower(self._fd, Packer(destination) if compress else destination, self.name)
+        self._follower = Follower(self._fd, destination, Packing(self._fd) if compress else Unchanged())
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""
         view = memoryview(data).cast("B")
-        if self._follower:
-            self._follower.check()
         with _worded(self._destination.spool if self._follower else self.name):
             while view:
                 written = os.pwrite(self._fd, view, self._size)
                 self._size += written
                 view = view[written:]
-        if self._follower:
-            self._follower.advance(self._size)
+        self._pass_on()
 
     def fileno(self) -> int:
         """The file of the plain snapshot: to read back what was written, or to write behind it."""
         return self._fd
 
-    def written(self, size: int) -> None:
-        """So many bytes were written behind the last ones, through `fileno`. Raises `OutputError`."""
+    def written(self, size: int, marks: Sequence[int] = ()) -> None:
+        """So many bytes were written behind the last ones, through `fileno`. Raises `OutputError`.
+
+        `marks` are places in the plain snapshot where contents of one kind may begin: they pack better so.
+        """
         self._size += size
+        self._pass_on(marks)
+
+    def _pass_on(self, marks: Sequence[int] = ()) -> None:
         if self._follower:
-            self._follower.check()
-            self._follower.advance(self._size)
+            with _worded(self.name):
+                self._follower.check()
+            self._follower.advance(self._size, marks)
 
     def failed(self, error: OSError) -> SnapError:
         """What went wrong there, in words."""
@@ -73,9 +75,9 @@ class Output:
 
     def commit(self, sink: Sink = ignore, cancel: CancelToken | None = None) -> int:
         """The snapshot is complete: make it last. Returns the bytes that it takes at its destination."""
-        if self._follower:
-            self._follower.finish(sink, cancel or CancelToken())
         with _worded(self.name):
+            if self._follower:
+                self._follower.finish(sink, cancel or CancelToken())
             return self._destination.commit()
 
     def __enter__(self) -> Self:
@@ -195,79 +197,6 @@ class _NamedFile:
     def _draft_name(self) -> str:
         base = os.path.basename(self._target)
         return os.path.join(self.spool, f".{base[:200]}.{os.urandom(4).hex()}")
-
-
-class _Follower:
-    """Passes on the bytes of a growing file, in a thread of its own."""
-
-    def __init__(self, fd: int, target: Packer | _Destination, name: str) -> None:
-        self._fd = fd
-        self._name = name
-        self._target = target
-        self._available = 0
-        self._passed = 0
-        self._complete = False
-        self._stopped = False
-        self._error: OSError | None = None
-        self._changed = threading.Condition()
-        # A daemon: a reader that never reads must not keep a cancelled snap from ending.
-        self._thread = threading.Thread(target=self._run, name="snap-follower", daemon=True)
-        self._thread.start()
-
-    def advance(self, size: int) -> None:
-        """The file now holds `size` bytes."""
-        with self._changed:
-            self._available = size
-            self._changed.notify()
-
-    def check(self) -> None:
-        """Raise `OutputError` if the bytes could not be passed on."""
-        if self._error is not None:
-            raise _in_words(self._name, self._error) from self._error
-
-    def finish(self, sink: Sink, cancel: CancelToken) -> None:
-        """Wait until everything is passed on. Raises `OutputError` or `Cancelled`."""
-        with self._changed:
-            self._complete = True
-            self._changed.notify()
-        while self._thread.is_alive():
-            cancel.check()
-            sink(Progress("writing", self._passed, self._available))
-            self._thread.join(_POLL)
-        self.check()
-
-    def stop(self) -> None:
-        """Pass on no more."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        if isinstance(self._target, Packer):
-            self._target.stop()
-        self._thread.join(_POLL)
-
-    def _run(self) -> None:
-        try:
-            while not self._stopped:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or self._complete or self._ready)
-                if self._ready and not self._stopped:
-                    piece = os.pread(self._fd, min(PIECE, self._available - self._passed), self._passed)
-                    self._target.write(piece)
-                    self._passed += len(piece)
-                elif self._complete:
-                    if isinstance(self._target, Packer):
-                        self._target.close()
-                    return
-        except OSError as error:
-            self._error = error
-        except Stopped:
-            return
-
-    @property
-    def _ready(self) -> bool:
-        """Whether there is something to pass on; frames are packed of whole pieces, but for the last."""
-        waiting = self._available - self._passed
-        return waiting >= PIECE or (waiting > 0 and (self._complete or not isinstance(self._target, Packer)))
 
 
 def _spool_directory() -> str:

@@ -28,6 +28,8 @@ typedef struct {
     uint64_t first, position;  // of the next page, and where in the file it goes
     Range *missed;             // what could not be read: zeros stand in its place
     uint64_t missed_count, missed_room;
+    uint64_t *marks;  // where in the file aligned memory begins
+    uint64_t mark_count, mark_room;
     uint64_t row, within;  // how far the rows are given out
     uint64_t given, done;  // pieces given out, and written
     int ended, error;
@@ -42,7 +44,7 @@ typedef struct {
     uint64_t number, size;
 } Piece;
 
-// The next piece, under the lock; 0 if there is none.
+// The next piece, under the lock; 0 if there is none. A row is cut where memory is aligned.
 static int next_piece(Job *job, Piece *piece) {
     piece->row_count = 0, piece->size = 0;
     while (job->row < job->row_count && piece->row_count < ROWS && piece->size < PIECE) {
@@ -50,10 +52,14 @@ static int next_piece(Job *job, Piece *piece) {
         row.address += job->within;
         row.size -= job->within;
         uint64_t room = PIECE - piece->size;
-        if (row.size > room) row.size = room, job->within += room;
-        else job->row++, job->within = 0;
+        if (row.size > room) {
+            uint64_t beyond = (row.address + room) % ALIGNMENT;
+            if (beyond < room) room -= beyond;
+            row.size = room, job->within += room;
+        } else job->row++, job->within = 0;
         piece->rows[piece->row_count++] = row;
         piece->size += row.size;
+        if (job->within) break;
     }
     piece->number = job->given++;
     return piece->size > 0;
@@ -174,6 +180,8 @@ static void *work(void *argument) {
         pthread_mutex_unlock(&job->lock);
         // Only the one whose turn it is comes here.
         uint64_t position = job->position;
+        if (piece.rows[0].address % ALIGNMENT == 0 && job->mark_count < job->mark_room)
+            job->marks[job->mark_count++] = position;
         pthread_mutex_lock(&e->lock);
         e->flying[self] = position;
         uint64_t size = encode(e, cache, &batch, job->first, position, out);
@@ -199,13 +207,15 @@ static void *work(void *argument) {
 // Read the `rows` (whole pages of 1 KiB in all) of `pid` and write their descriptions to the encoder's file,
 // from `*position` on, which is advanced; `first` is the number of the first page. `memory` is /proc/PID/mem, or
 // -1. What cannot be read comes as zeros, and into `missed`, of which there are `*missed_count`, with room for a
-// row each and a range for each machine page. Returns 0 or an error number; `*ended`: the process has gone.
+// row each and a range for each machine page. `marks` are places in the file where aligned memory begins, one for
+// each piece at most. Returns 0 or an error number; `*ended`: the process has gone.
 int encoder_take(Encoder *e, int pid, int memory, const Row *rows, uint64_t row_count, uint64_t first,
-                 uint64_t *position, Range *missed, uint64_t missed_room, uint64_t *missed_count, int *ended,
-                 int thread_count) {
+                 uint64_t *position, Range *missed, uint64_t missed_room, uint64_t *missed_count,
+                 uint64_t *marks, uint64_t mark_room, uint64_t *mark_count, int *ended, int thread_count) {
     if (thread_count > e->cache_count) thread_count = e->cache_count;
     Job job = {.encoder = e, .pid = pid, .memory = memory, .rows = rows, .row_count = row_count, .first = first,
                .position = *position, .missed = missed, .missed_room = missed_room,
+               .marks = marks, .mark_room = mark_room,
                .lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER};
     pthread_t threads[MAX_THREADS];
     int started = 0;
@@ -214,6 +224,6 @@ int encoder_take(Encoder *e, int pid, int memory, const Row *rows, uint64_t row_
         started++;
     work(&job);
     while (started) pthread_join(threads[--started], NULL);
-    *position = job.position, *missed_count = job.missed_count, *ended = job.ended;
+    *position = job.position, *missed_count = job.missed_count, *mark_count = job.mark_count, *ended = job.ended;
     return job.error;
 }

@@ -23,8 +23,11 @@ class Sink(Protocol):
 
     def write(self, data: bytes | memoryview) -> None: ...
     def fileno(self) -> int: ...
-    def written(self, size: int) -> None:
-        """So many bytes were written behind the last ones, through the descriptor."""
+    def written(self, size: int, marks: Sequence[int] = ()) -> None:
+        """So many bytes were written behind the last ones, through the descriptor.
+
+        `marks` are places in the file where contents of one kind may begin.
+        """
 
     def failed(self, error: OSError) -> Exception:
         """An error of such a write, in words."""
@@ -110,13 +113,13 @@ class SnapshotWriter:
 
         What cannot be read becomes zeros, and is told. `tid` is a living thread of the process.
         """
-        result = Taking(0, [], has_ended=False)
+        result = Taking(0, [], [], has_ended=False)
         for _ in self._spans(rows.size // PAGE, rows.size // PAGE):
             try:
                 result = self._encoder.take(tid, rows, self._next_page, self.size)
             except OSError as error:
                 raise self._sink.failed(error) from error
-            self._sink.written(result.size)
+            self._sink.written(result.size, result.marks)
             self.size += result.size
         return result
 
