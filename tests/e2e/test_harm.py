@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from snaptui.engine.snapfile import open_snapshot
 from tests.helpers.commands import Result, command, finish, snap, start, take_one
 from tests.helpers.strict_reader import read_snapshot
 from tests.helpers.victims import Victim, running_program, state_of, tracer_of, wait_until
@@ -132,15 +133,34 @@ def test_threads_that_come_and_go_meanwhile_do_no_harm(tmp_path: Path) -> None:
         wait_until(lambda: tracer_of(victim.pid) == 0, "nobody traces it")
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_a_target_that_ends_meanwhile_does_no_harm(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("options", [(), ("--fork",)])
+@pytest.mark.parametrize("moment", range(0, 24, 2))
+def test_a_target_that_ends_meanwhile_is_said_to_miss_what_it_misses(
+    tmp_path: Path, moment: int, options: tuple[str, ...]
+) -> None:
+    """Killed so many ms after it was stopped: while it is looked at, while it is read, or later."""
     with running_program("large.c", "64") as victim:
-        process = start("snap", "-o", tmp_path / "x.snap", victim.pid)
-        wait_until(lambda: tracer_of_or_none(victim.pid) != 0 or process.poll() is not None, "it is traced")
+        size = _resident(victim.pid)
+        process = start("snap", *options, "-o", tmp_path / "x.snap", victim.pid)
+        while tracer_of_or_none(victim.pid) == 0 and process.poll() is None:
+            pass
+        time.sleep(moment / 1000)
         victim.popen.kill()
         result = finish(process)
-    result.expect(1)
     assert len([line for line in result.lines if not line.startswith(" ")]) <= 3, result.err
+    if result.status:
+        result.expect(1)
+        assert "ended before" in result.err or "was killed" in result.err, result.err
+    else:
+        with open_snapshot(str(tmp_path / "x.snap")) as snapshot:
+            areas = snapshot.process(victim.pid).areas()
+        stored = sum(area.end - area.start for area in areas if area.kind in ("stored", "text"))
+        assert stored > size - (1 << 20), "what it says nothing of is there"
+
+
+def _resident(pid: int) -> int:
+    """The bytes of a process's own memory."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("RssAnon:")[2].split()[0]) << 10
 
 
 def tracer_of_or_none(pid: int) -> int:

@@ -10,7 +10,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
 
 static const uint64_t MIX = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: every bit reaches the high ones
 
@@ -45,6 +50,17 @@ void hash_pages(const uint8_t *pages, uint64_t count, uint64_t *hashes) {
     }
 }
 
+// An empty table of 2^bits slots; NULL if there is no memory. Its pages are there at once, unless it is so large that
+// they may never be used: one that was only read before it is written to costs a second fault, and all processors are
+// told of that (5 % of the time that processes stand).
+static uint32_t *new_slots(unsigned bits) {
+    uint64_t size = sizeof(uint32_t) << bits;
+    uint32_t *slots = calloc(1, size);
+    uintptr_t start = ((uintptr_t)slots + MACHINE_PAGE - 1) & ~(uintptr_t)(MACHINE_PAGE - 1);
+    if (slots && size <= SLOTS_AT_ONCE) madvise((void *)start, (uintptr_t)slots + size - start, MADV_POPULATE_WRITE);
+    return slots;
+}
+
 static int is_full(const Encoder *e) {
     return e->count == e->room || e->count + 1 > (1ull << e->bits) / 3 * 2;
 }
@@ -58,7 +74,7 @@ static int grow(Encoder *e) {
         e->known = known, e->room *= 2;
     }
     if (!is_full(e)) return 1;
-    uint32_t *slots = calloc(2ull << e->bits, sizeof *slots);
+    uint32_t *slots = new_slots(e->bits + 1);
     if (!slots) return 0;
     free(e->slots);
     e->slots = slots, e->bits++;
@@ -100,7 +116,7 @@ Encoder *encoder_open(int fd, uint64_t expected, int threads) {
     e->bits = 15;
     while ((1ull << e->bits) / 3 * 2 < e->room && e->bits < 31) e->bits++;
     e->known = malloc(e->room * sizeof *e->known);  // the kernel gives it as it is used
-    e->slots = calloc(1ull << e->bits, sizeof *e->slots);
+    e->slots = new_slots(e->bits);
     e->origin_room = 16;
     e->origins = malloc(e->origin_room * sizeof *e->origins);
     int complete = e->known && e->slots && e->origins;

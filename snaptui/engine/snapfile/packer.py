@@ -11,15 +11,24 @@ import contextlib
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from snaptui.engine.snapfile.following import Make, Piece
 
-_QUICK, _SLOW = 1, 3
-"""Levels. 3, zstd's default, is better at code and text; 1 at objects and pointers, and quicker."""
-_WORTH_IT: Final = 0.97
-"""3 is taken if it makes this of what 1 makes, of a sample."""
+_SETTINGS: Final = (
+    {"compressionLevel": 1, "windowLog": 17, "hashLog": 13, "minMatch": 6},
+    {"compressionLevel": 1, "windowLog": 14, "hashLog": 12, "minMatch": 6},
+    {"compressionLevel": 3},
+)
+"""Ways to pack, the quickest first.
+
+The second is for memory that an allocator has cut into pools of 16 KiB, each for objects of one size, as
+Python's does: a window of that size makes blocks of that size, with codes that suit their pools, and a larger
+one finds no more there. The third, zstd's default, is for code and text.
+"""
+_WEIGHTS: Final = (1.0, 1.02, 1.03)
+"""What a byte of the result counts: the slower, the more it must save."""
 _SAMPLE: Final = 64 << 10
 """Bytes from the beginning of an area."""
 _AREA: Final = 16 << 20
@@ -53,8 +62,8 @@ class Packing:
         """Packs frames in one thread, by compressors that it keeps: making one takes a third of its use."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        packs = {level: _pack(level) for level in (_QUICK, _SLOW)}
-        return lambda content, piece: packs[self._level(piece, packs)](content)
+        packs = [_pack(settings) for settings in _SETTINGS]
+        return lambda content, piece: packs[self._choice(piece, packs)](content)
 
     def made(self, piece: Piece, size: int) -> None:
         """Note a frame in the table."""
@@ -66,21 +75,22 @@ class Packing:
         head = _HEADER.pack(_SKIPPABLE, len(self._table) + _FOOTER.size)
         return head + self._table + _FOOTER.pack(count, 0, _SEEKABLE)
 
-    def _level(self, piece: Piece, packs: dict[int, Pack]) -> int:
-        """The level for a piece: whoever comes first to an area tries which is best there."""
+    def _choice(self, piece: Piece, packs: Sequence[Pack]) -> int:
+        """Which of the settings a piece gets: whoever comes first to an area tries what is best there."""
         area = piece.start // _AREA
         with self._choosing:
             if area not in self._chosen:
                 sample = os.pread(self._fd, _SAMPLE, area * _AREA)
-                quick, slow = len(packs[_QUICK](sample)), len(packs[_SLOW](sample))
-                self._chosen[area] = _SLOW if slow < _WORTH_IT * quick else _QUICK
+                tries = zip(_WEIGHTS, packs, strict=True)
+                costs = [weight * len(pack(sample)) for weight, pack in tries]
+                self._chosen[area] = costs.index(min(costs))
             return self._chosen[area]
 
 
-def _pack(level: int) -> Pack:
+def _pack(settings: Mapping[str, int]) -> Pack:
     import pyzstd  # 15 ms: by the thread that packs, and not for who writes plain files
 
-    compressor = pyzstd.ZstdCompressor(level)
+    compressor = pyzstd.ZstdCompressor({pyzstd.CParameter[name]: value for name, value in settings.items()})
 
     def pack(content: bytes | memoryview) -> bytes:
         compressor._set_pledged_input_size(len(content))  # its documentation has it, in spite of the name

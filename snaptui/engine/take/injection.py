@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from snaptui.engine.take import ptracing
+from snaptui.engine.take import ptracing, threads
 
 SYSCALL: Final = b"\x0f\x05"
 """The instruction."""
@@ -169,14 +169,17 @@ class Borrowed:
 def wait_for_stop(tid: int, patience: float = math.inf) -> EventStop:
     """Wait until a tracee stops. Raises ProcessLookupError if it ends, TimeoutError after `patience` (s)."""
     begin = time.monotonic()
+    has_ended = False
     while True:
         event = os.waitid(os.P_PID, tid, os.WSTOPPED | os.WEXITED | os.WNOHANG | ptracing.WAIT_ALL)
-        if event is not None:
-            if event.si_code not in _STOPPED:
-                raise ProcessLookupError(f"thread {tid} has ended")
+        if event is not None and event.si_code in _STOPPED:
             return event.si_status >> 8, event.si_status & 0xFF
+        if event is not None or has_ended:
+            raise ProcessLookupError(f"thread {tid} has ended")
         waited = time.monotonic() - begin
         if waited > patience:
             raise TimeoutError
         if waited > _SPIN:
             time.sleep(_NAP)
+            # The kernel tells of a main thread's end only when its other threads, which we trace, are reaped.
+            has_ended = threads.has_ended(threads.thread_state(tid, tid))

@@ -73,6 +73,7 @@ class Pagemap:
         self._categories = _IS_FILE | _IS_PRESENT | _IS_SWAPPED | _IS_PFNZERO | _IS_GUARD
         self._regions = mmap.mmap(-1, _REGIONS * _REGION.size)
         self._regions_at = ctypes.addressof(ctypes.c_char.from_buffer(self._regions))
+        self._ahead: dict[tuple[int, int], list[PageRun]] = {}
         if scan:
             self._probe()
 
@@ -81,7 +82,14 @@ class Pagemap:
 
     def runs(self, start: int, end: int) -> Iterator[PageRun]:
         """The pages between two addresses (multiples of the page size) that hold something, by address."""
+        ahead = self._ahead.pop((start, end), None)
+        if ahead is not None:
+            return iter(ahead)
         return self._scanned(start, end) if self._scan else self._entries(start, end)
+
+    def look_ahead(self, start: int, end: int) -> None:
+        """Find the runs of a range now, for when they are asked for."""
+        self._ahead[start, end] = list(self.runs(start, end))
 
     def sharing(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """The range, cut by whether private pages are shared with other processes (copy-on-write)."""

@@ -168,7 +168,7 @@ class Tracer:
         with ForkedTargets(tuple(self._images.values()), all_memory=self._options.all_memory) as targets:
             answer = targets.copy(self._sink, self._cancel)
             if not answer.why_not:
-                self._read([self._describe_copied(copied) for copied in answer.copied])
+                self._read([taken for copied in answer.copied for taken in self._describe_copied(copied)])
                 return answer.pause
         return answer.pause + self._take_stopped()
 
@@ -202,28 +202,35 @@ class Tracer:
             return []
         image = self._images[pid]
         try:
-            files = process_files(image.tid, self._locks)
-            pieces, data_files = self._plan(image, files)
+            with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
+                with planner.looking_ahead():
+                    files = process_files(image.tid, self._locks)
+                pieces = self._plan(planner, pid, files)
+                data_files = tuple(planner.data_files.values())
         except (NoSuchProcess, OSError):
             self._sink(Warned(f"process {pid} ended before it could be saved", pid=pid, missing=True))
             return []
         return [self._taken(Taken(pid, image, state, files, threads, pieces, [], data_files, uptime))]
 
-    def _describe_copied(self, copied: Copied) -> Taken:
+    def _describe_copied(self, copied: Copied) -> list[Taken]:
         """The same of a process that runs on, and has a copy."""
         from snaptui.engine.take.forked import image_of_copy
 
         image = self._images[copied.pid]
-        pieces, data_files = copied.kept.plan(
-            image_of_copy(image, copied), all_memory=self._options.all_memory
-        )
+        try:
+            seen = image_of_copy(image, copied)
+            pieces, data_files = copied.kept.plan(seen, all_memory=self._options.all_memory)
+        except OSError:
+            message = f"the copy of process {copied.pid} was killed before it could be saved"
+            self._sink(Warned(message, pid=copied.pid, missing=True))
+            return []
         taken = Taken(
             *(copied.pid, image, copied.state, copied.files, copied.threads, pieces, []),
             *(data_files, copied.uptime),
             copy=copied.copy,
         )
         taken.missed(copied.kept.missed)
-        return self._taken(taken)
+        return [self._taken(taken)]
 
     def _taken(self, taken: Taken) -> Taken:
         """Complete what was found."""
@@ -234,17 +241,12 @@ class Tracer:
         taken.segments = self._segments(taken.pid, taken.pieces)
         return taken
 
-    def _plan(
-        self, image: TextImage, files: dict[str, bytes | Link]
-    ) -> tuple[list[Piece], tuple[DataFile, ...]]:
+    def _plan(self, planner: Planner, pid: int, files: dict[str, bytes | Link]) -> list[Piece]:
         smaps = files.get("smaps") or files.get("maps")
-        if not isinstance(smaps, bytes):
-            message = "its memory map cannot be read: its memory is missing"
-            self._sink(Warned(message, pid=image.pid, missing=True))
-            return [], ()
-        with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
-            pieces = planner.plan(parse_maps(smaps))
-            return pieces, tuple(planner.data_files.values())
+        if isinstance(smaps, bytes):
+            return planner.plan(parse_maps(smaps))
+        self._sink(Warned("its memory map cannot be read: its memory is missing", pid=pid, missing=True))
+        return []
 
     def _segments(self, pid: int, pieces: Sequence[Piece]) -> list[Range]:
         """The segments of the memory record. Raises TargetError if they must be 16 and cannot."""
