@@ -112,7 +112,7 @@ def test_pick_save_look_inside_mount_unmount(  # noqa: PLR0915 (one story, told 
         terminal.wait_for(f"{text:012x}  [heap]")
         terminal.press("C-o")
         terminal.wait_for(f"{holder:012x}  [heap]")
-        terminal.press("Escape")
+        terminal.press("q")
         terminal.wait_for("1 Processes", "2 Snapshots")
 
         # Mount, and read the same bytes through the mount.

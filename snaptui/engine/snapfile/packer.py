@@ -27,7 +27,7 @@ The second is for memory that an allocator has cut into pools of 16 KiB, each fo
 Python's does: a window of that size makes blocks of that size, with codes that suit their pools, and a larger
 one finds no more there. The third, zstd's default, is for code and text.
 """
-_WEIGHTS: Final = (1.0, 1.02, 1.03)
+_WEIGHTS: Final = (1.0, 1.01, 1.03)
 """What a byte of the result counts: the slower, the more it must save."""
 _SAMPLE: Final = 64 << 10
 """Bytes from the beginning of an area."""
