@@ -176,7 +176,7 @@ async def inside(pilot: Pilot[Any], take: Take, pid: int) -> None:
     await pilot.press("7")
     await until(pilot, "deadlock")
     await take("why")
-    await pilot.press("1", "escape")
+    await pilot.press("1", "q")
     await until(pilot, "1 Processes")
 
 
