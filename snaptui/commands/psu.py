@@ -21,7 +21,8 @@ from collections.abc import Iterable
 from snaptui.commands.options import JSON_OUTPUT
 from snaptui.commands.output import print_json
 from snaptui.engine.errors import SnapError
-from snaptui.engine.take.processes import HungProcess, LiveProcess, hung_processes, list_processes
+from snaptui.engine.take.hung import HungProcess, hung_processes
+from snaptui.engine.take.processes import LiveProcess, list_processes
 from snaptui.engine.take.procstat import state_name
 from snaptui.explain import visible
 

@@ -16,7 +16,8 @@ from textual.widgets import Static, TabbedContent, TabPane
 
 from snaptui.engine.snapfile.mappings import Mapping
 from snaptui.engine.take.details import Details, OpenFile
-from snaptui.engine.take.processes import LiveProcess, Wait
+from snaptui.engine.take.hung import Wait
+from snaptui.engine.take.processes import LiveProcess
 from snaptui.explain import visible
 from snaptui.polling import Poller
 from snaptui.screens.messages import TakeSnapshot

@@ -13,15 +13,11 @@ from pathlib import Path
 import pytest
 
 from snaptui.engine.errors import NoSuchProcess
-from snaptui.engine.take.processes import (
-    hung_processes,
-    list_processes,
-    read_process,
-    still_runs,
-    user_name,
-)
+from snaptui.engine.take.hung import hung_processes
+from snaptui.engine.take.processes import list_processes, read_process, still_runs
 from snaptui.engine.take.procstat import full_name, status_field
 from snaptui.engine.take.syscalls import parse_syscall
+from snaptui.engine.take.users import user_name
 from tests.helpers.named import CALLS_ITSELF, sleeping, wait_for_state
 from tests.helpers.victims import Victim, running_c, running_python
 

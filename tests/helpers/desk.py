@@ -14,7 +14,8 @@ from textual.widgets import Static
 from snaptui.app import SnaptuiApp
 from snaptui.engine.serve.registry import Entry
 from snaptui.engine.take.details import Details, OpenFile
-from snaptui.engine.take.processes import LiveProcess, Wait
+from snaptui.engine.take.hung import Wait
+from snaptui.engine.take.processes import LiveProcess
 from snaptui.engine.take.watch import Watched
 from snaptui.preferences import PreferencesFile
 from snaptui.sources import Sources, real_sources

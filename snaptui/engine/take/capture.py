@@ -39,10 +39,10 @@ from snaptui.engine.take.memory import Pages
 from snaptui.engine.take.options import CaptureOptions
 from snaptui.engine.take.permission import may_read, refusal
 from snaptui.engine.take.plan9 import plan9_files
-from snaptui.engine.take.processes import user_name
 from snaptui.engine.take.procstat import read_if_possible
 from snaptui.engine.take.threads import living_thread
 from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer, Written
+from snaptui.engine.take.users import user_name
 
 _FORMAT: Final = 1
 """The version of the Linux record's own files."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 from snaptui.engine.errors import ArgumentError, NoSuchProcess, TargetError
 from snaptui.engine.progress import Sink, Warned, ignore
-from snaptui.engine.take.processes import LiveProcess, list_processes, read_process, user_name
+from snaptui.engine.take.processes import LiveProcess, list_processes, read_process
 from snaptui.engine.take.procstat import base_name, read_if_possible
+from snaptui.engine.take.users import user_name
 
 _LONGEST_PID = 10  # digits: a pid_t has 31 bits
 
@@ -32,7 +34,11 @@ class _Choice:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._said: set[str] = set()
-        self._processes = {process.pid: process for process in list_processes()}
+
+    @functools.cached_property
+    def _processes(self) -> list[LiveProcess]:
+        """All processes, where that is asked for: 0.1 ms each, on a machine that may have thousands."""
+        return list_processes()
 
     def choose(self, arguments: Sequence[str], tree: bool) -> list[int]:
         chosen: dict[int, None] = {}
@@ -62,14 +68,13 @@ class _Choice:
         if digits == "0" or len(digits) > _LONGEST_PID or (last and int(digits) >= int(last)):
             shown = digits if len(digits) <= _LONGEST_PID else f"{digits[:_LONGEST_PID]}..."
             raise NoSuchProcess(f"there is no process {shown}: pids here are 1 to {int(last or b'0') - 1}")
-        # Threads are in no listing, and who types a pid may mean a process younger than ours.
-        return self._processes.get(int(digits)) or read_process(int(digits))
+        return read_process(int(digits))
 
     def _named(self, name: str) -> list[LiveProcess]:
         found = []
         others: defaultdict[int, list[int]] = defaultdict(list)
         unfit = 0
-        for process in self._processes.values():
+        for process in self._processes:
             if not _has_name(process, name):
                 continue
             if process.uid != os.getuid():
@@ -95,7 +100,7 @@ class _Choice:
 
     def _descendants(self, root: LiveProcess) -> list[int]:
         children: defaultdict[int, list[LiveProcess]] = defaultdict(list)
-        for process in self._processes.values():
+        for process in self._processes:
             children[process.ppid].append(process)
         found: list[int] = []
         parents = [root.pid]

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from snaptui.engine.snapfile.mappings import Mapping, parse_maps
-from snaptui.engine.take.processes import Wait
+from snaptui.engine.take.hung import Wait
 from snaptui.engine.take.procstat import open_directory, parse_stat, read_if_possible, read_whole, text_of
 from snaptui.engine.take.syscalls import parse_syscall
 

@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from snaptui.engine.progress import Warned
-from snaptui.engine.take.processes import user_name
+from snaptui.engine.take.users import user_name
 
 _YAMA: Final = "/proc/sys/kernel/yama/ptrace_scope"
 

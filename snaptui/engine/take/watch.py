@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from snaptui.engine.errors import NoSuchProcess
-from snaptui.engine.take.processes import LiveProcess, Wait, read_process
+from snaptui.engine.take.hung import Wait
+from snaptui.engine.take.processes import LiveProcess, read_process
 from snaptui.engine.take.procstat import USER_HZ, read_if_possible
 
 Key = tuple[int, int]
