@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -16,6 +16,8 @@ from snaptui.engine.errors import SnapError
 from snaptui.engine.snapfile.output import open_output
 
 _PIECE: Final = 1 << 20
+_POLL_MS: Final = 100
+"""Between looks at whether a capture is still wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +123,11 @@ class _SudoCapture(Child):
             process_group=0,
             env=environment(),
         )
-        self._pipe = popen.stdout
-        assert self._pipe is not None
-        popen.stdout = None  # it holds bytes, not lines
+        pipe, popen.stdout = popen.stdout, None  # it holds bytes, not lines
         super().__init__(popen)
-        copier = threading.Thread(target=self._copy, args=(self._pipe,), name="copy", daemon=True)
+        copier = threading.Thread(target=self._copy, args=(pipe,), name="copy", daemon=True)
         self._threads.append(copier)
         copier.start()
-
-    def cancel(self) -> None:
-        """Ask it to stop: nobody reads any more what it writes."""
-        super().cancel()
-        self._stop_reading()
 
     @property
     def status(self) -> int | None:
@@ -143,10 +138,10 @@ class _SudoCapture(Child):
     def _copy(self, pipe: IO[bytes]) -> None:
         try:
             with open_output(self._path) as output:
-                while piece := os.read(pipe.fileno(), _PIECE):
+                for piece in self._pieces(pipe):
                     output.write(piece)
-                    if self.cancelled:
-                        return
+                if self.cancelled:
+                    return  # and the pipe is closed: nobody reads any more what it writes
                 self._popen.wait()
                 # Status 1: something is missing, and the rest is there; `done` says whether there is any.
                 result = self.report.result
@@ -158,7 +153,17 @@ class _SudoCapture(Child):
             self._problem = error
             self.report.error, self.report.help = str(error), error.help
         finally:
-            self._stop_reading()
+            pipe.close()
+
+    def _pieces(self, pipe: IO[bytes]) -> Iterator[bytes]:
+        """What comes, until it ends or is not wanted any more."""
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while not self.cancelled:
+            if poll.poll(_POLL_MS):
+                if not (piece := os.read(pipe.fileno(), _PIECE)):
+                    return
+                yield piece
 
     def _said_done(self) -> bool:
         for thread in self._threads:
@@ -166,8 +171,3 @@ class _SudoCapture(Child):
                 thread.join()
         result = self.report.result
         return result is not None and bool(result["pids"])
-
-    def _stop_reading(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            assert self._pipe is not None
-            self._pipe.close()
