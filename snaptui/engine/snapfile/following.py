@@ -1,7 +1,7 @@
 """Passing the bytes of a growing file on, piece by piece, in threads of their own.
 
-Each thread reads a piece, makes of it what is to be passed on, and waits for its turn to write that. So all
-processors work where that takes long, and nothing is handed from thread to thread.
+Each thread reads a piece and makes of it what is to be passed on; whoever has the piece that is to be written
+next writes it, and those behind it that are made. So all processors work where that takes long.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from snaptui.engine.progress import CancelToken, Progress, Sink
 PIECE: Final = 1025 << 10
 """Bytes of a piece at most: a MiB of memory, with the flags of its pages."""
 
+_AHEAD: Final = 4
+"""Pieces that may be made before the one that is to be written next."""
 _POLL: Final = 0.1  # seconds between looks at the cancel token and progress events
 
 Make = Callable[[memoryview, "Piece"], bytes | memoryview]
@@ -83,7 +85,9 @@ class Follower:
         self._available = 0
         self._given = 0  # bytes in pieces given out, and so many pieces
         self._number = 0
+        self._made: dict[int, tuple[Piece, bytes | memoryview]] = {}
         self._turn = 0  # the number of the piece to be written next
+        self._is_writing = False
         self._passed = 0
         self._is_complete = self._has_ended = self._is_stopped = False
         self._error: BaseException | None = None
@@ -132,14 +136,8 @@ class Follower:
         try:
             make = self._passing.maker()
             buffer = memoryview(bytearray(PIECE))
-            while (piece := self._next()) is not None and piece.size:
-                made = make(self._read(piece, buffer), piece)
-                if self._is_turn_of(piece):
-                    self._target.write(made)
-                    self._passing.made(piece, len(made))
-                    self._end_turn(piece)
-            if piece is not None and self._is_turn_of(piece):
-                self._target.write(self._passing.end())
+            while (piece := self._next()) is not None:
+                self._pass_on(piece, make(self._read(piece, buffer), piece) if piece.size else b"")
         except BaseException as error:  # noqa: BLE001 (whatever it is, `check` raises it: nothing must be lost)
             self._error = error
             with self._changed:
@@ -176,14 +174,27 @@ class Follower:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return content
 
-    def _is_turn_of(self, piece: Piece) -> bool:
-        """Wait for it. False if nothing shall be written any more."""
+    def _pass_on(self, piece: Piece, made: bytes | memoryview) -> None:
+        """Write it and those that wait for it, or leave it to whoever writes the ones before it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stopped or self._turn == piece.number)
-            return not self._is_stopped
+            self._made[piece.number] = piece, made
+            self._changed.wait_for(lambda: self._is_stopped or piece.number <= self._turn + _AHEAD)
+            if self._is_writing:
+                return
+            self._is_writing = True
+        while (next_one := self._next_made()) is not None:
+            piece, made = next_one
+            if piece.size:
+                self._target.write(made)
+                self._passing.made(piece, len(made))
+            else:
+                self._target.write(self._passing.end())
+            with self._changed:
+                self._turn, self._passed = self._turn + 1, self._passed + piece.size
+                self._changed.notify_all()
 
-    def _end_turn(self, piece: Piece) -> None:
+    def _next_made(self) -> tuple[Piece, bytes | memoryview] | None:
         with self._changed:
-            self._turn += 1
-            self._passed += piece.size
-            self._changed.notify_all()
+            next_one = None if self._is_stopped else self._made.pop(self._turn, None)
+            self._is_writing = next_one is not None
+            return next_one
