@@ -212,8 +212,9 @@ def test_a_server_that_is_killed_while_it_starts_leaves_nothing(group: Servers, 
     (group.runtime / "snapfs").mkdir(mode=0o700)
     with Registry(str(group.runtime / "snapfs")).locked():
         command = start("fs", "-m", mtpt, TWO_PROCS, env=group.environment)
-        wait_until(lambda: children(command.pid), "there is a child that waits for the lock")
-        (child,) = children(command.pid)
+        lock = group.runtime / "snapfs" / "lock"
+        wait_until(lambda: children_with(command.pid, lock), "there is a child that waits for the lock")
+        (child,) = children_with(command.pid, lock)
         command.send_signal(signal.SIGINT)
         done = finish(command)
     assert done.status == 128 + signal.SIGINT
@@ -221,6 +222,13 @@ def test_a_server_that_is_killed_while_it_starts_leaves_nothing(group: Servers, 
     assert not is_mounted(mtpt)
 
 
-def children(pid: int) -> list[int]:
-    words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(word) for word in words]
+def children_with(pid: int, file: Path) -> list[int]:
+    """The children of a process that have a file open; it has others for moments, as ldconfig."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if file in opened_by(child)]
+
+
+def opened_by(pid: str) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return [Path(os.readlink(link)) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return []
