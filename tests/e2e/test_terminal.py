@@ -266,7 +266,7 @@ def test_a_terminal_that_can_do_nothing_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"COLORTERM": ""}], ids=["NO_COLOR", "16 colours"])
 def test_without_colours_the_cursor_and_marks_are_seen(tmp_path: Path, variables: dict[str, str]) -> None:
     with app_in_terminal(tmp_path, 80, 24, **variables) as terminal:
-        terminal.wait_for("COMMAND", "Help")
+        terminal.wait_for("COMMAND", "Help", "python -m snaptui")
         terminal.press("Space")
         terminal.wait_for("● 1 marked")
         painted = terminal._tmux("capture-pane", "-p", "-e")
@@ -282,7 +282,7 @@ def test_the_size_may_change_while_it_runs(tmp_path: Path) -> None:
         terminal.wait_for("COMMAND", "PARENT", "VIRT")
         terminal.resize(80, 24)
         terminal.wait_without("VIRT")
-        terminal.wait_for("COMMAND", "Help")
+        terminal.wait_for("COMMAND", "Help", "python -m snaptui")
         terminal.resize(30, 8)
         terminal.wait_for("PID")
         terminal.press("q")
@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_opened_is_named_before_the_app_starts(
 
 def test_the_mouse_can_be_left_to_the_terminal(tmp_path: Path) -> None:
     with app_in_terminal(tmp_path, 80, 24, "--no-mouse") as terminal:
-        terminal.wait_for("COMMAND", "Help")
+        terminal.wait_for("COMMAND", "Help", "python -m snaptui")
         assert terminal._tmux("display-message", "-p", "#{mouse_any_flag}").strip() == "0"
         terminal.press("q")
         assert terminal.status() == 0
