@@ -87,6 +87,7 @@ async def test_what_ends_while_the_dialog_is_open_is_left_out_and_told(tmp_path:
             await pilot.press("s")
             await until_shown(pilot, "Snapshot of 2 processes")
             os.kill(gs.pid, signal.SIGKILL)
+            wait_until(lambda: state_of(gs.pid) == "Z", "it has ended")
             await pilot.press("enter")
             await until_shown(pilot, "Saved", "stopped for")
             assert f"gs-test ({gs.pid}): ended, not saved" in notices(app)
