@@ -127,5 +127,7 @@ def test_it_can_be_called_off_while_nobody_takes_what_it_writes(fd: int) -> None
         follower.finish(ignore, cancel)
     follower.stop()
     target.may_write.set()
-    time.sleep(0.1)
+    for thread in follower._threads:
+        thread.join(20)
+        assert not thread.is_alive()
     assert len(target.content) <= PIECE, "what was being written, and no more"

@@ -11,7 +11,7 @@ enum {
     FIELD = 12,             // bytes of a number of up to 11 digits
     WINDOW = 64 << 10,      // read back at a time where pages repeat in a row
     CACHE = 96 << 20,       // of what was read back, for all threads; not touched where nothing repeats
-    SLOTS_AT_ONCE = 64 << 20,
+    SLOTS_AT_ONCE = 64 << 20,  // bytes of an empty table up to which its pages are made with it
     PIECE = 512 << 10,      // taken at a time: it and its descriptions fit into a core's second cache
     ALIGNMENT = 16 << 10,   // of the pools and spans that allocators cut memory into
     ROWS = 512,             // of a piece: below IOV_MAX

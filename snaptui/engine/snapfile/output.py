@@ -2,7 +2,7 @@
 
 The plain snapshot always goes to a file that can be read back (pages equal to earlier ones are
 found that way) and that has no name yet. A plain file is given its name when it is complete. For a
-pipe or a compressed file a second thread follows the growing file and passes its bytes on,
+pipe or a compressed file other threads follow the growing file and pass its bytes on (`following`),
 so that neither a slow reader nor the compressor prolongs the time that targets are stopped.
 """
 
