@@ -39,7 +39,7 @@ class Output:
             spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
             with spool:
                 self._fd = os.dup(spool.fileno())
-        self._follower = Follower(self._fd, destination, Packing(self._fd) if compress else Unchanged())
+        self._follower = Follower(self._fd, destination, Packing() if compress else Unchanged())
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""

@@ -139,8 +139,8 @@ class Tracer:
 
     def start(self) -> None:
         """Stop the targets and begin to read."""
-        ptracing.load()  # before the pause, not in it
         self._thread.start()
+        ptracing.load()  # while the thread waits for the table of locks
 
     def join(self) -> None:
         """Wait until the targets run on."""
@@ -178,6 +178,7 @@ class Tracer:
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         states = {pid: kernel_state(pid) for pid in pids}
         self._locks = file_locks()
+        ptracing.load()  # before the pause, not in it
         self._sink(Paused(pids))
         began = time.monotonic()
         try:
