@@ -13,6 +13,7 @@ from snaptui.engine.errors import NotCaptured, OutputError
 from snaptui.engine.inspect.core import CoreImage
 from snaptui.engine.inspect.sysroot import sysroot_entries
 from snaptui.engine.progress import CancelToken, Progress, Sink, Warned, ignore
+from snaptui.engine.replacing import replace
 from snaptui.engine.snapfile import Process, TextFile
 
 _PIECE: Final = 1 << 20
@@ -110,7 +111,7 @@ def _replacing(path: str) -> Iterator[int]:
         fd, draft = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
         try:
             yield fd
-            os.replace(draft, target)
+            replace(draft, target)
         except BaseException:
             os.unlink(draft)
             raise

@@ -16,6 +16,7 @@ from typing import Final, Protocol, Self
 
 from snaptui.engine.errors import OutputError, SnapError
 from snaptui.engine.progress import CancelToken, Sink, ignore
+from snaptui.engine.replacing import replace
 from snaptui.engine.snapfile.following import Follower, Unchanged
 from snaptui.engine.snapfile.packer import Packing
 
@@ -173,7 +174,7 @@ class _NamedFile:
             os.fsync(self.fd)
         if not self._draft:
             self._draft = self._link()
-        os.rename(self._draft, self._target)
+        replace(self._draft, self._target)
         self._draft = ""
         return os.fstat(self.fd).st_size
 
@@ -184,7 +185,7 @@ class _NamedFile:
         os.close(self.fd)
 
     def _link(self) -> str:
-        """Name the file: link(2) replaces no file, so it gets a draft name first, for rename(2)."""
+        """Name the file: link(2) replaces no file, so it gets a draft name first, for `replace`."""
         draft = self._draft_name()
         # A directory descriptor makes Python call linkat(2), which alone follows the link in /proc.
         directory = os.open(self.spool, os.O_PATH | os.O_CLOEXEC)
