@@ -76,7 +76,7 @@ def read_on(opened: Opened, start: int, end: int, count: int) -> bytes:
     pieces, at = [], start
     while at < end:
         pieces.append(bytes(opened.read(at, min(count, end - at))))
-        assert pieces[-1], hex(at)
+        assert len(pieces[-1]) == min(count, end - at), hex(at)
         at += len(pieces[-1])
         prepare = opened.preparation()
         if prepare is not None:
@@ -89,6 +89,21 @@ def read_on(opened: Opened, start: int, end: int, count: int) -> bytes:
 def test_reading_on_gives_what_was_saved(tree: Tree, mem: File, count: int, prepares: bool) -> None:
     start, end = (STORED - 300 * count, ZERO) if count == 64 else (START + 17, ZERO)
     assert read_on(mem.opened(tree.ahead, prepares), start, end, count) == memory(start, end)
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_reads_of_changing_sizes_are_never_short(tree: Tree, mem: File, prepares: bool) -> None:
+    """As the kernel's are, around pages that it has: a short one is the end of the file to it."""
+    rng = random.Random(5)
+    for counts in ([1_024_000, 1_048_576], [4096, 131_072, 1_048_576], [8168, 8169, 100]):
+        opened = mem.opened(tree.ahead, prepares)
+        at = START
+        while at < ZERO - max(counts):
+            count = rng.choice(counts)
+            assert bytes(opened.read(at, count)) == memory(at, at + count)
+            at += count
+            if (prepare := opened.preparation()) is not None:
+                prepare()
 
 
 def test_it_ends_where_nothing_was_captured_and_goes_on_behind(tree: Tree, mem: File) -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import mmap
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -144,6 +145,28 @@ def test_core_can_be_copied_read_at_random_and_mapped(
                 assert mapped[: 1 << 20] == whole[: 1 << 20]
                 assert mapped[-4096:] == whole[-4096:]
                 assert hashlib.sha256(mapped).digest() == hashlib.sha256(whole).digest()
+
+
+def test_core_is_whole_however_much_of_it_the_kernel_has(
+    group: Servers, mtpt: Path, saved: tuple[Path, int], tmp_path: Path
+) -> None:
+    """Around pages that it has, the kernel asks for pieces of any size, and a short answer ends the file."""
+    group.snapfs("-m", mtpt, saved[0])
+    core = mtpt / str(saved[1]) / "core"
+    subprocess.run(["cp", core, tmp_path / "copy"], check=True)
+    whole = (tmp_path / "copy").read_bytes()
+    rng = random.Random(3)
+    for _ in range(30):
+        with core.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            for _ in range(rng.randrange(40)):
+                offset = rng.randrange(len(whole))
+                assert os.pread(file.fileno(), 4096, offset) == whole[offset : offset + 4096]
+            at = 0
+            while piece := os.pread(file.fileno(), rng.choice([100_000, 1 << 20, 3 << 20]), at):
+                assert piece == whole[at : at + len(piece)]
+                at += len(piece)
+            assert at == len(whole)
 
 
 def test_twenty_readers_at_once(group: Servers, mtpt: Path, saved: tuple[Path, int]) -> None:

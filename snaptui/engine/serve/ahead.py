@@ -174,8 +174,10 @@ class Reader:
         """Read where the last read, or the last block, has ended."""
         in_thread = not self._prepares or count >= _WORTH_IT
         with self._lock:
-            coming, self._coming = self._coming, None
-            making = coming if coming and coming.start == offset else self._making(offset, _FIRST, count)
+            making, self._coming = self._coming, None
+            # One for smaller reads will not do: a short answer is the end of the file to FUSE.
+            if making is None or making.start != offset or making.size < count:
+                making = self._making(offset, _FIRST, count)
             block = making.result()
             follows = offset == self._block.start + self._block.size
             if block.size:
