@@ -35,7 +35,7 @@ class Encoder(Protocol):
         """
 
     def references(self, kind: ImageKind, pid: int, offset: int, count: int) -> memoryview:
-        """References to `count` pages (at most `batch`) from `offset` on of an image written earlier."""
+        """References to `count` pages from `offset` on of an image written earlier."""
 
     def take(self, tid: int, rows: Rows, first: int, position: int) -> Taking:
         """Read memory of a process and write its pages' descriptions to the file, from `position` on."""

@@ -14,6 +14,9 @@ from snaptui.engine.snapfile.model import DATA_RECORDS, MAGIC, PAGE, ImageKind
 _ZEROS: Final = 1 << 20
 """Zero pages described at a time: 1 MiB of `z`."""
 
+_REFERENCES: Final = 16384
+"""References described at a time: up to 570 KB."""
+
 _DATA_MAX: Final = 10**11
 """The size of a data record is a field of exactly 12 bytes."""
 
@@ -130,7 +133,7 @@ class SnapshotWriter:
 
     def references(self, kind: ImageKind, pid: int, offset: int, count: int) -> None:
         """The next `count` whole pages are those from `offset` on of an image written earlier."""
-        for part in self._spans(count, self._encoder.batch):
+        for part in self._spans(count, _REFERENCES):
             self._write(self._encoder.references(kind, pid, offset, part))
             offset += part * PAGE
 
