@@ -128,13 +128,13 @@ def test_readers_of_one_file_at_different_places_do_not_disturb_each_other(tree:
 
     def read(seed: int) -> None:
         rng, opened = random.Random(seed), mem.opened(ahead, prepares=bool(seed % 2))
-        for _ in range(6):
+        for _ in range(4):
             count = rng.choice([1, 512, 4096, 8168, 65512])
             start = rng.randrange(START, ZERO - 20 * count)
             assert read_on(opened, start, start + 20 * count, count) == memory(start, start + 20 * count)
 
     with ThreadPoolExecutor(24) as pool:
-        list(pool.map(read, range(48)))
+        list(pool.map(read, range(32)))
 
 
 def test_one_open_file_may_be_read_by_several_threads(tree: Tree, mem: File) -> None:
