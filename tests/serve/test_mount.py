@@ -67,6 +67,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def copied(file: Path, folder: Path) -> bytes:
+    """All of a file, as cp(1) gets it."""
+    subprocess.run(["cp", file, folder / "copy"], check=True)
+    content = (folder / "copy").read_bytes()
+    assert len(content) == file.stat().st_size
+    return content
+
+
 def errno_of(path: Path) -> int:
     try:
         os.stat(path)
@@ -133,9 +141,7 @@ def test_core_can_be_copied_read_at_random_and_mapped(
 ) -> None:
     group.snapfs("-m", mtpt, saved[0])
     core = mtpt / str(saved[1]) / "core"
-    subprocess.run(["cp", core, tmp_path / "copy"], check=True)
-    whole = (tmp_path / "copy").read_bytes()
-    assert len(whole) == core.stat().st_size
+    whole = copied(core, tmp_path)
     assert bytes(range(256)) * 4096 * 8 in whole
     with core.open("rb") as file:
         for offset in range(0, len(whole), len(whole) // 97):
@@ -153,8 +159,7 @@ def test_core_is_whole_however_much_of_it_the_kernel_has(
     """Around pages that it has, the kernel asks for pieces of any size, and a short answer ends the file."""
     group.snapfs("-m", mtpt, saved[0])
     core = mtpt / str(saved[1]) / "core"
-    subprocess.run(["cp", core, tmp_path / "copy"], check=True)
-    whole = (tmp_path / "copy").read_bytes()
+    whole = copied(core, tmp_path)
     rng = random.Random(3)
     for _ in range(30):
         with core.open("rb", buffering=0) as file:
