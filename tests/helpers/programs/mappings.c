@@ -222,6 +222,8 @@ static void shared_kinds(void)
     char name[64];
     snprintf(name, sizeof name, "/snaptui-test-%d", getpid());
     fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd < 0 && errno == EACCES && geteuid() != 0)
+        return; /* some machines let only root write in /dev/shm */
     if (fd < 0 || ftruncate(fd, (off_t)MIB))
         die("shm_open");
     shm_unlink(name);
