@@ -12,6 +12,8 @@ PYTHON ?= python3
 export PYTHON
 
 IN_VENV = .venv/bin/python -m
+# On all processors; what is in one file shares what it starts, so it stays together.
+PYTEST = $(IN_VENV) pytest -n auto --dist loadfile
 
 .PHONY: help demo test check lint bench man screenshots clean
 
@@ -23,10 +25,10 @@ demo:
 
 test:
 	@scripts/setup dev
-	$(IN_VENV) pytest
+	$(PYTEST)
 
 check: lint
-	$(IN_VENV) pytest
+	$(PYTEST)
 
 lint:
 	@scripts/setup dev
