@@ -11,8 +11,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = tuple(f"snaptui/engine/snapfile/{name}.c" for name in ("encoder", "take", "scan"))
-LIBRARY = "snaptui/engine/snapfile/libencoder.so"
+SOURCES = tuple(f"snaptui/engine/compiled/{name}.c" for name in ("encoder", "take", "scan", "pages", "inbox"))
+LIBRARY = "snaptui/engine/compiled/libsnaptui.so"
 FLAGS = ("-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snaptui.engine.snapfile.encoder import PURE
+from snaptui.engine.compiled import PURE
 from tests.helpers.commands import snap
 from tests.helpers.live import differences
 from tests.helpers.strict_reader import read_snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snaptui.engine.snapfile.encoder import PURE
+from snaptui.engine.compiled import PURE
 from tests.helpers.commands import snap, take, take_one
 from tests.helpers.live import captured_areas, differences, kinds, mappings, read_memory, reasons, restored
 from tests.helpers.strict_reader import Refused, StrictProcess, read_snapshot

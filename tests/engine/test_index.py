@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snaptui.engine.compiled import PURE
 from snaptui.engine.errors import FormatError
 from snaptui.engine.progress import Event, Progress
 from snaptui.engine.snapfile import Snapshot, open_snapshot
 from snaptui.engine.snapfile.container import open_source
-from snaptui.engine.snapfile.encoder import PURE
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.snapfile.scan import scan
 from snaptui.engine.snapfile.writer import SnapshotWriter

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snaptui.engine.compiled import PURE
 from snaptui.engine.snapfile import PAGE, fields, open_snapshot
-from snaptui.engine.snapfile.encoder import PURE, open_encoder
+from snaptui.engine.snapfile.encoder import open_encoder
 from snaptui.engine.snapfile.native import is_there
 from snaptui.engine.snapfile.output import open_output
 from snaptui.engine.snapfile.writer import SnapshotWriter

@@ -17,6 +17,7 @@ import numpy as np
 from snaptui.engine.errors import NotCaptured
 from snaptui.engine.inspect.notes import MACHINES, build_notes
 from snaptui.engine.snapfile import Area, Process
+from snaptui.engine.snapfile.direct import ALL_ZEROS, Extent, Extents, cut
 from snaptui.engine.snapfile.fieldarrays import U8
 from snaptui.engine.snapfile.mappings import parse_maps
 
@@ -126,6 +127,19 @@ class CoreImage:
             else:
                 self._process.read_memory_into(part, here)
             at += size
+
+    def direct(self) -> Extents | None:
+        """What compiled code reads all by, but for the headers and notes; None where it cannot read."""
+        return self._process.direct(self._extents())
+
+    def _extents(self) -> Iterator[Extent]:
+        memory = [*self._process.memory_extents()]
+        at = len(self._head)
+        for run in self._held:
+            yield at, run.offset, ALL_ZEROS
+            yield from cut(memory, run.start, run.end, run.offset - run.start)
+            at = run.offset + run.size
+        yield at, self.size, ALL_ZEROS
 
     def _parts(self, offset: int, end: int) -> Iterator[tuple[bytes | int, int]]:
         """Cut a range into pieces: the core's own bytes, or where in memory they are; and how many."""

@@ -25,6 +25,7 @@ from snaptui.engine.errors import SnapError
 
 if TYPE_CHECKING:
     from snaptui.engine.serve.nodes import StoredFile
+    from snaptui.engine.snapfile.direct import Extents
 
 _FIRST: Final = 64 << 10
 """Bytes of the first block, should it be the only one. Each further one is larger, so that what was made
@@ -169,6 +170,10 @@ class Reader:
         """What makes the block that is likely to be asked for next, if that is to be made now."""
         coming = self._coming
         return coming.make if coming is not None and coming.start == self._next else None
+
+    def direct(self) -> Extents | None:
+        """The file's own."""
+        return self._file.direct()
 
     def _read_on(self, offset: int, count: int) -> bytes | memoryview:
         """Read where the last read, or the last block, has ended."""

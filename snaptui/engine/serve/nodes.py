@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from snaptui.engine.serve.ahead import Ahead, Reader
+from snaptui.engine.snapfile.direct import Extents
 from snaptui.engine.snapfile.fieldarrays import U8
 
 
@@ -22,6 +24,9 @@ class Opened(Protocol):
 
     def preparation(self) -> Callable[[], None] | None:
         """What is to be done for the next read, after one was answered, and may take long."""
+
+    def direct(self) -> Extents | None:
+        """As `File.direct`."""
 
 
 FILE_MODE: Final = 0o444
@@ -88,6 +93,10 @@ class File(Node, abc.ABC):
         """Nothing is to be done for the next read."""
         return None
 
+    def direct(self) -> Extents | None:
+        """What compiled code reads some of it by, with the same result; None if it can read nothing."""
+        return None
+
     def opened(self, ahead: Ahead, prepares: bool) -> Opened:  # noqa: ARG002 - for those that are worth it
         """What reads it for one who has opened it; `prepares`: and who sees to its `preparation`."""
         return self
@@ -99,6 +108,17 @@ class StoredFile(File, abc.ABC):
     @abc.abstractmethod
     def read_into(self, offset: int, out: U8) -> int:
         """Fill `out` from `offset` on, as far as `read` would go; returns how far. Raises as it does."""
+
+    @functools.cached_property
+    def _direct(self) -> Extents | None:
+        return self._find_direct()
+
+    def direct(self) -> Extents | None:
+        """Found out when it is asked for first."""
+        return self._direct
+
+    def _find_direct(self) -> Extents | None:
+        return None
 
     def opened(self, ahead: Ahead, prepares: bool) -> Opened:
         """What reads ahead of one who reads in sequence."""

@@ -23,6 +23,7 @@ from snaptui.engine.inspect.sysroot import SysrootEntry, sysroot_entries
 from snaptui.engine.progress import Sink, Warned
 from snaptui.engine.serve.nodes import Directory, File, Link, Node, Origin, StoredFile, Tree
 from snaptui.engine.snapfile import LinuxRecord, Process, Snapshot
+from snaptui.engine.snapfile.direct import Extents, cut
 from snaptui.engine.snapfile.fieldarrays import U8
 
 PLAN9_FILES: Final = (
@@ -42,10 +43,11 @@ _QUOTED: Final = frozenset(b"`^#*[]=|\\?${}()'<>&;")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How to read parts of something: both are asked for no byte past its end."""
+    """How to read parts of something: the first two are asked for no byte past its end."""
 
     read: Callable[[int, int], bytes]
     read_into: Callable[[int, U8], None]
+    direct: Callable[[], Extents | None]
 
 
 Leaf = Callable[["Place", str], Node]
@@ -92,6 +94,9 @@ class LargeFile(StoredFile):
         self._source.read_into(offset, out[:count])
         return count
 
+    def _find_direct(self) -> Extents | None:
+        return self._source.direct()
+
 
 class MemoryFile(StoredFile):
     """A process's memory, by virtual address.
@@ -130,6 +135,9 @@ class MemoryFile(StoredFile):
         count = self._captured(offset, count) or count
         self._process.read_memory_into(offset, out[:count])
         return count
+
+    def _find_direct(self) -> Extents | None:
+        return self._process.direct(cut([*self._process.memory_extents()], 0, self.size, 0))
 
     def _captured(self, address: int, count: int) -> int:
         """How many of `count` bytes from `address` on are captured, without a gap."""
@@ -255,7 +263,7 @@ def _process_files(process: Process, place: Place) -> Iterable[Node]:
         elif name == "mem" and process.memory:
             yield place.memory(name, process)
         elif name == "text" and process.text:
-            yield place.large(name, process.text_size, Parts(process.read_text, process.read_text_into))
+            yield place.large(name, process.text_size, _text_parts(process, 0, process.text_size))
     if process.linux is not None:
         yield from _linux_files(process, process.linux, place)
 
@@ -272,7 +280,7 @@ def _linux_files(process: Process, record: LinuxRecord, place: Place) -> Iterabl
     except NotCaptured:
         pass  # of a machine without cores, or a record that lacks what a core needs
     else:
-        yield place.large("core", core.size, Parts(core.read, core.read_into))
+        yield place.large("core", core.size, Parts(core.read, core.read_into, core.direct))
     yield place.directory("root", lambda inner: _level(inner, _sysroot(process)))
     tasks = [(parts[1:], partial(_record_file, record, name)) for parts, name in names if parts[0] == "task"]
     yield place.directory("task", lambda inner: _level(inner, tasks))
@@ -299,12 +307,16 @@ def _sysroot(process: Process) -> Leaves:
 def _sysroot_file(process: Process, entry: SysrootEntry, place: Place, name: str) -> Node:
     if entry.file is None:
         return place.link(name, entry.link)
-    start = entry.file.offset
-    source = Parts(
+    return place.large(name, entry.file.size, _text_parts(process, entry.file.offset, entry.file.size))
+
+
+def _text_parts(process: Process, start: int, size: int) -> Parts:
+    """How to read the `size` bytes of the text image from `start` on."""
+    return Parts(
         lambda offset, count: process.read_text(start + offset, count),
         lambda offset, out: process.read_text_into(start + offset, out),
+        lambda: process.direct(cut([*process.text_extents()], start, start + size, -start)),
     )
-    return place.large(name, entry.file.size, source)
 
 
 def _level(place: Place, leaves: Leaves) -> Iterable[Node]:

@@ -73,14 +73,14 @@ class PlainSource:
     compressed = False
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.descriptor = fd
         self._unchanged = _Unchanged(fd)
-        self.size = self.stored_size = os.fstat(fd).st_size
         self.identity = _identity(fd)
+        self.size = self.stored_size = self.identity[2]
 
     def pread(self, offset: int, size: int) -> bytes:
         try:
-            content = os.pread(self._fd, size, offset)
+            content = os.pread(self.descriptor, size, offset)
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
         self._unchanged.check()
@@ -88,14 +88,14 @@ class PlainSource:
 
     def pread_into(self, offset: int, buffer: memoryview) -> int:
         try:
-            size = os.preadv(self._fd, [buffer], offset)
+            size = os.preadv(self.descriptor, [buffer], offset)
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
         self._unchanged.check()
         return size
 
     def close(self) -> None:
-        os.close(self._fd)
+        os.close(self.descriptor)
 
 
 class ZstdSource:

@@ -13,9 +13,6 @@ from snaptui.engine.snapfile.model import ImageKind
 
 Buffer = bytes | bytearray | memoryview
 
-PURE: Final = "SNAPTUI_PURE"
-"""The environment variable that, set to 1, makes us do without compiled code."""
-
 
 class Encoder(Protocol):
     """Describes pages in the order of the file, and knows all pages that it has described."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from snaptui.engine.snapfile.encoder import PURE, Buffer, Rows, Taking
+from snaptui.engine import compiled
+from snaptui.engine.snapfile.encoder import Buffer, Rows, Taking
 from snaptui.engine.snapfile.model import PAGE, RAW_SIZE, ImageKind
-
-LIBRARY: Final = os.path.join(os.path.dirname(__file__), "libencoder.so")
-"""Made by `hatch_build.py` when the package is installed."""
 
 _THREADS: Final = min(4, os.cpu_count() or 1)
 """Reading is what they share; only one writes at a time, which takes two fifths of the time."""
@@ -26,19 +23,10 @@ _REFERENCE_MAX: Final = 1 + 12 + 22
 _MARKED: Final = 256 << 10
 """Bytes from one mark to the next, at least."""
 
-_U8, _U64, _INT, _POINTER = ctypes.c_uint8, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p
-
-
 _BATCH: Final = 1024
 """1 MiB of pages, which stays in the processor's cache from step to step."""
 _RUNS: Final = 4096
 """Runs found in one call."""
-
-
-class _Columns(ctypes.Structure):
-    """Where the columns of runs go."""
-
-    _fields_ = tuple((name, _POINTER) for name in ("first", "position", "stride", "number_at", "kind"))
 
 
 class Columns(Protocol):
@@ -61,44 +49,21 @@ class Place:
     count: int
 
 
-@functools.cache
-def _library() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL(LIBRARY)
-        library.encoder_open.restype = _POINTER
-        library.encoder_open.argtypes = (_INT, _U64, _INT)
-        library.encoder_close.argtypes = (_POINTER,)
-        library.encoder_origin.argtypes = (_POINTER, _U8, _U64, _U64, _U64)
-        library.encoder_encode.restype = _U64
-        library.encoder_encode.argtypes = (_POINTER, _POINTER, *(_U64,) * 3, *(_POINTER,) * 3)
-        library.encoder_references.restype = _U64
-        library.encoder_references.argtypes = (_U8, _U64, _U64, _U64, _POINTER)
-        library.encoder_take.argtypes = (
-            *(_POINTER, _INT, _INT, _POINTER, _U64, _U64, _POINTER),
-            *(_POINTER, _U64, _POINTER, _POINTER, _U64, _POINTER, _POINTER, _INT),
-        )
-        library.scan_pages.restype = _U64
-        library.scan_pages.argtypes = (ctypes.c_char_p, _U64, _U64, *(_POINTER,) * 3, _Columns, _U64)
-    except (OSError, AttributeError):
-        return None  # not there, for another machine, or of another version
-    return library
-
-
 def is_there() -> bool:
     """Whether it was compiled, fits this machine, and is wanted."""
-    return os.environ.get(PURE) != "1" and _library() is not None
+    return compiled.library() is not None
 
 
 def scan_pages(window: bytes, place: Place, runs: Columns) -> None:
     """Find runs of descriptions of whole pages from `place` on, which is moved to what is left."""
-    library = _library()
+    library = compiled.library()
     assert library is not None, "is_there() was asked"
-    at, count, next_page = _U64(place.at), _U64(place.count), _U64(place.next_page)
+    at, count, next_page = compiled.U64(place.at), compiled.U64(place.count), compiled.U64(place.next_page)
     columns = (runs.first, runs.position, runs.stride, runs.number_at, runs.kind)
     found = [array(column.typecode, bytes(column.itemsize * _RUNS)) for column in columns]
     number = library.scan_pages(
         *(window, len(window), place.base, ctypes.byref(at), ctypes.byref(count), ctypes.byref(next_page)),
-        *(_Columns(*(column.buffer_info()[0] for column in found)), _RUNS),
+        *(compiled.Columns(*(column.buffer_info()[0] for column in found)), _RUNS),
     )
     for column, values in zip(columns, found, strict=True):
         column.extend(values[:number])
@@ -112,7 +77,7 @@ class NativeEncoder:
     batch = _BATCH
 
     def __init__(self, fd: int, expected: int) -> None:
-        library = _library()
+        library = compiled.library()
         assert library is not None, "is_there() was asked"
         self._library = library
         self._handle = library.encoder_open(fd, expected, _THREADS)
@@ -147,7 +112,12 @@ class NativeEncoder:
         room = len(rows) + rows.size // _MACHINE_PAGE
         missed = array("Q", bytes(16 * room))
         marks = array("Q", bytes(8 * (len(rows) + rows.size // _MARKED)))
-        end, count, mark_count, ended = _U64(position), _U64(0), _U64(0), _INT(0)
+        end, count, mark_count, ended = (
+            compiled.U64(position),
+            compiled.U64(0),
+            compiled.U64(0),
+            compiled.INT(0),
+        )
         threads = 1 if rows.size <= _ALONE else _THREADS
         with _memory_of(tid, wanted=rows.are_forced) as memory:
             error = self._library.encoder_take(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from typing import Final
 
 import numpy as np
 
+from snaptui.engine.snapfile.container import PlainSource
+from snaptui.engine.snapfile.direct import DirectPages, direct_pages
 from snaptui.engine.snapfile.fieldarrays import U8, U64
 from snaptui.engine.snapfile.gather import gather
 from snaptui.engine.snapfile.model import PAGE, RAW, RAW_SIZE, ZERO, Segment
@@ -37,6 +40,13 @@ class PageTable(References):
     is "has a smaller number".
     """
 
+    @functools.cached_property
+    def direct(self) -> DirectPages | None:
+        """What reads the same pages faster, where there is compiled code and the snapshot is plain."""
+        if not isinstance(self._source, PlainSource):
+            return None
+        return direct_pages(self._source, self._layout, self._shorter)
+
     def first_page(self, segment: Segment) -> int:
         """The number of the first page of `segment`."""
         return self._first_pages[segment.number]
@@ -64,6 +74,8 @@ class PageTable(References):
         first, last = -(-start // PAGE), stop // PAGE
         if stop - start <= _FEW * PAGE or last <= first:
             target[:] = np.frombuffer(self._read_few(segment, start, stop), dtype=np.uint8)
+            return
+        if self.direct and self.direct.read_into(self._first_pages[segment.number] * PAGE + start, target):
             return
         # Whole pages go where they belong at once; what is cut off at both ends does not.
         for begin, end in ((start, first * PAGE), (last * PAGE, stop)):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Self
 
 from snaptui.engine.errors import FormatError, NoSuchProcess, NotCaptured
 from snaptui.engine.progress import CancelToken, Sink, ignore
 from snaptui.engine.snapfile.container import Source, open_source
+from snaptui.engine.snapfile.direct import ALL_ZEROS, Extent, Extents
 from snaptui.engine.snapfile.fieldarrays import U8
 from snaptui.engine.snapfile.index import layout_of
 from snaptui.engine.snapfile.linux import Area, LinuxRecord
-from snaptui.engine.snapfile.model import DATA_RECORDS, Segment
+from snaptui.engine.snapfile.model import DATA_RECORDS, PAGE, Segment
 from snaptui.engine.snapfile.pages import PageTable
 from snaptui.engine.snapfile.scan import DataRecord, Layout, scan
 
@@ -128,6 +130,31 @@ class Process:
     def read_segment(self, segment: Segment, start: int, length: int) -> bytes:
         """Bytes of one segment of the file, from its byte `start` on; fewer at its end."""
         return self._table.read(segment, start, length)
+
+    def memory_extents(self) -> Iterator[Extent]:
+        """Where among the pages each captured range of memory is, by address."""
+        for area in self._areas:
+            if area.kind == "zero":
+                yield area.start, area.end, ALL_ZEROS
+            elif area.kind != "left out":
+                yield from self._extents(self._memory_image, area.start, area.end)
+
+    def text_extents(self) -> Iterator[Extent]:
+        """Where among the pages each captured range of the text image is, by offset."""
+        for start, end in self._text_image.ranges():
+            yield from self._extents(self._text_image, start, end)
+
+    def direct(self, extents: Iterable[Extent]) -> Extents | None:
+        """What compiled code reads a file by that consists of `extents`; None where it cannot read."""
+        pages = self._table.direct
+        return None if pages is None else Extents(pages, extents)
+
+    def _extents(self, image: _Image, start: int, end: int) -> Iterator[Extent]:
+        """Of a range: as far as it is there."""
+        with contextlib.suppress(NotCaptured):
+            for segment, within, size in image.pieces(start, end - start, ""):
+                yield start, start + size, self._table.first_page(segment) * PAGE + within
+                start += size
 
     def page_counts(self, segment: Segment) -> dict[str, int]:
         """How many pages (1 KiB) of `segment` are raw `r`, zero `z`, or the same as one of `m` or `t`."""

@@ -28,6 +28,7 @@ class References:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         self._source = source
+        self._layout = layout
         runs = self._runs = layout.runs
         self._run_first = np.frombuffer(runs.first, dtype=np.uint64)
         self._run_kind = np.frombuffer(runs.kind, dtype=np.uint8)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from snaptui.engine.serve.ninep import messages
 from snaptui.engine.serve.ninep.errors import Malformed
-from snaptui.engine.serve.ninep.inbox import Inbox
+from snaptui.engine.serve.ninep.inbox import open_inbox
 from snaptui.engine.serve.ninep.messages import Buffers
 from snaptui.engine.serve.ninep.session import Session
 from snaptui.engine.serve.nodes import Tree
@@ -45,12 +45,13 @@ class Connection:
         self, client: socket.socket, tree: Tree, watch: Watch, ended: Callable[[Connection], None]
     ) -> None:
         self._socket = client
-        self._inbox = Inbox(client)
+        self._inbox = open_inbox(client)
         self._ahead = tree.ahead
         self._session = Session(tree)
         self._lock = self._session.lock
         self._watch = watch
         self._ended = ended
+        self._changes = 0  # of the files that the inbox knows
         self._rest = b""  # received, and not yet taken: the leader's
         self._turn = 0  # the leader's number
         self._threads = 0
@@ -132,6 +133,7 @@ class Connection:
             last = not self._threads
         if last:
             self._ended(self)  # first: from then on nobody calls `hang_up`, whose descriptor may be another's
+            self._inbox.close()
             self._socket.close()
 
     def _lead(self, turn: int) -> None:
@@ -165,7 +167,7 @@ class Connection:
 
     def _receive(self) -> bytes | None:
         """The next message, whole; None when the client has sent its last. Raises OSError, Malformed."""
-        data = self._rest or self._inbox.receive(not self._ahead.busy)
+        data = self._rest or self._inbox.receive(not self._ahead.busy, self._answerable())
         # Nearly always this is one message and nothing else.
         if messages.HEADER_SIZE <= len(data) <= self._session.msize and _SIZE.unpack_from(data)[0] == len(
             data
@@ -174,10 +176,20 @@ class Connection:
             return data
         return self._receive_on(data)
 
+    def _answerable(self) -> int:
+        """Bytes at most of the reads that the inbox may answer; 0 while other threads may answer, too."""
+        session = self._session
+        if self._threads > 1 or session.pending:
+            return 0
+        if self._changes != session.changes:
+            self._changes = session.changes
+            self._inbox.know(session.being_read)
+        return session.largest_read
+
     def _receive_on(self, data: bytes) -> bytes | None:
         """The next message, which starts with `data` or lies in them."""
         while len(data) < _SIZE.size:
-            more = self._inbox.receive(not self._ahead.busy)
+            more = self._inbox.receive(not self._ahead.busy, 0)
             if not more:
                 return None
             data += more

@@ -182,6 +182,9 @@ class _LinkFile:
     def preparation(self) -> None:
         return None
 
+    def direct(self) -> None:
+        return None
+
 
 def start_read(state: State, request: Request, data: bytes) -> None:
     """Tread of a directory: whole entries, from its start, or on from where the last read ended (read(5)).
@@ -247,7 +250,7 @@ def start_clunk(state: State, request: Request) -> None:
     state.fid(message.fid)
 
     def apply() -> Buffers:
-        del state.fids[message.fid]
+        state.forget(message.fid)
         return _reply(p9.Rclunk(tag=request.tag))
 
     request.answer = apply
@@ -258,7 +261,7 @@ def start_remove(state: State, request: Request) -> None:
     message = request.message
     assert isinstance(message, p9.Tremove)
     state.fid(message.fid)
-    del state.fids[message.fid]
+    state.forget(message.fid)
     raise RequestError(errors.PERMISSION)
 
 

@@ -70,6 +70,8 @@ class Session(State):
         ):
             return None
         largest = self.msize - messages.READ_OVERHEAD
+        if number not in self.being_read:
+            self.note_read(number, fid.file)
         request = FileRead(tag, fid.file, offset, count if count < largest else largest)
         self.pending[tag] = request
         return request

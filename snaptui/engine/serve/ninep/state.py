@@ -111,6 +111,10 @@ class State:
         self.fids: dict[int, Fid] = {}
         self.pending: dict[int, Request] = {}
         """By tag: what has no answer yet."""
+        self.being_read: dict[int, Opened] = {}
+        """By fid, those files of which something has been read."""
+        self.changes = 0
+        """Of `being_read`: how many there were."""
 
     @property
     def largest_read(self) -> int:
@@ -133,6 +137,17 @@ class State:
         if len(self.fids) >= MAX_FIDS:
             raise RequestError(errors.MANY_FIDS)
 
+    def note_read(self, number: int, file: Opened) -> None:
+        """Something of a file is being read for the first time."""
+        self.being_read[number] = file
+        self.changes += 1
+
+    def forget(self, number: int) -> None:
+        """Free a fid, which there is."""
+        del self.fids[number]
+        if self.being_read.pop(number, None) is not None:
+            self.changes += 1
+
     def flush(self, tag: int) -> None:
         """Take care that no answer is sent to the request of that tag, if it is under way."""
         request = self.pending.pop(tag, None)
@@ -144,6 +159,8 @@ class State:
         self.negotiated = False
         self.msize = FIRST_MSIZE
         self.fids.clear()
+        self.being_read.clear()
+        self.changes += 1
         del self.pending[request.tag]
         for tag in tuple(self.pending):
             self.flush(tag)
