@@ -14,16 +14,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from snaptui import __version__
 from snaptui.explain import EXIT_USAGE, explain
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command's name and its line in the list; the module is imported only to be run."""
 
     name: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.errors import ArgumentError, Cancelled, SnapError
 
@@ -25,8 +24,7 @@ class Interrupted(Cancelled):
         self.status = _BY_SIGNAL + number
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """An error in words: one line (empty: say nothing), what to do about it, the exit status."""
 
     message: str

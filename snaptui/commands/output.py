@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from snaptui.engine.errors import ArgumentError
 from snaptui.explain import visible
@@ -15,8 +14,7 @@ _ANY_WIDTH: Final = 1 << 20  # columns: wider than any table
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table: its heading, and whether its values are numbers (right-justified)."""
 
     heading: str

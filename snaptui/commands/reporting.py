@@ -14,9 +14,8 @@ import re
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Self, TextIO
 
 from snaptui.engine.progress import Event, Paused, Progress, Warned
 from snaptui.explain import explain, visible
@@ -192,8 +191,7 @@ class JsonView:
         """The stream stays open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Both:
+class Both(NamedTuple):
     """Two views of the same: JSON lines of the events and a bar of the progress."""
 
     events: View

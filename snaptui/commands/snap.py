@@ -21,8 +21,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snaptui.commands.interrupts import Interrupts
 from snaptui.commands.options import PROGRESS, complete_files
@@ -104,8 +104,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     noise.add_argument("-v", "--verbose", action="store_true", help="say what happens, and a summary")
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     """One snapshot: its file; and one of a series, which processes, and how."""
 
     path: str | None

@@ -11,8 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from snaptui.engine.progress import CancelToken, Progress, Sink
 
@@ -27,8 +26,7 @@ Make = Callable[[memoryview, "Piece"], bytes | memoryview]
 """What is passed on in the place of a piece, of which the content is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Some bytes of the file."""
 
     number: int

@@ -199,11 +199,11 @@ class _Capture:
                 elif isinstance(message, Written):
                     message.event.set()
                 elif isinstance(message, Zeros):
-                    writer.zeros(message.count)
+                    writer.zeros(message.pages)
                 elif isinstance(message, FromTwin):
                     self._refer(writer, message)
                 elif isinstance(message, FromText):
-                    writer.references("t", self._taken[-1].pid, message.offset, message.count)
+                    writer.references("t", self._taken[-1].pid, message.offset, message.pages)
         finally:
             halt.cancel()
             tracer.join()

@@ -8,7 +8,6 @@ All this is read while the process stands, and then put into the copy, in place 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Table
@@ -65,7 +64,7 @@ class Kept:
             pieces = self.pieces + planner.plan(self.others())
             files = (*self.data_files, *planner.data_files.values())
         by_address = sorted(pieces, key=lambda piece: piece.start)
-        return [dataclasses.replace(piece, forced=True) for piece in by_address], files
+        return [piece._replace(forced=True) for piece in by_address], files
 
     def others(self) -> list[Mapping]:
         """The mappings that the copy keeps."""

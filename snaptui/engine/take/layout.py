@@ -6,8 +6,7 @@ The items come in the order of the snapshot's segments, and each lies in one of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.snapfile.encoder import Rows
 from snaptui.engine.snapfile.joining import Range
@@ -20,23 +19,20 @@ _SMALL_GAP: Final = 256 << 10
 """Gaps below this size are zeros among the neighbours' pages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Zeros:
+class Zeros(NamedTuple):
     """So many pages (1 KiB) of zeros."""
 
-    count: int
+    pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class FromText:
+class FromText(NamedTuple):
     """So many pages (1 KiB) that are those of the process's text image from `offset` on."""
 
     offset: int
-    count: int
+    pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class FromTwin:
+class FromTwin(NamedTuple):
     """Memory that has the same page frames as that of process `pid`, saved before, at the same `address`.
 
     `rows` are to be taken if that could not be read.

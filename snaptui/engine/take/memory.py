@@ -8,8 +8,7 @@ import mmap
 import os
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.snapfile.encoder import Rows
 
@@ -28,8 +27,7 @@ _libc.process_vm_readv.argtypes = (
 _libc.process_vm_readv.restype = ctypes.c_ssize_t
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
+class Pages(NamedTuple):
     """Pages as read, n x 1024 bytes, in a `buffer` to be given back."""
 
     content: memoryview

@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.snapfile.linux import Area, AreaKind, DataFile
 from snaptui.engine.snapfile.mappings import Mapping, parse_maps
@@ -38,8 +36,7 @@ _DEVICE_FLAGS: Final = frozenset({"io", "pf"})
 _USERFAULT_FLAGS: Final = frozenset({"um", "ui"})
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A range of addresses within one mapping, and its fate."""
 
     start: int
@@ -67,7 +64,7 @@ class Piece:
     def part(self, start: int, end: int) -> Piece:
         """The piece from `start` to `end`."""
         offset = self.text_offset + start - self.start if self.kind == "text" else 0
-        return dataclasses.replace(self, start=start, end=end, text_offset=offset)
+        return self._replace(start=start, end=end, text_offset=offset)
 
     def left_out(self, reason: str) -> Piece:
         """The same addresses, left out."""
@@ -136,7 +133,7 @@ class Planner:
             yield piece
             return
         for start, end, is_shared in self._pagemap.sharing(piece.start, piece.end):
-            yield dataclasses.replace(piece.part(start, end), forced=is_shared)
+            yield piece.part(start, end)._replace(forced=is_shared)
 
     def _mapping(self, mapping: Mapping) -> Iterator[Piece]:
         whole = Piece(mapping.start, mapping.end, "left out", mapping)

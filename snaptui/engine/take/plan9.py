@@ -6,12 +6,10 @@ readers of snap(6) know them; a Linux file that is missing leaves out the file m
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections import abc
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.snapfile.linux import Link
 from snaptui.engine.snapfile.mappings import Mapping, parse_maps
@@ -158,8 +156,7 @@ def _call_text(line: bytes, machine: str) -> str:
     return f"{call.number} {call.name(machine) or 'unknown'}({arguments}) {where}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """A line of `segment`: one mapping, or several that go together."""
 
     start: int
@@ -184,7 +181,7 @@ def segment(maps: bytes, executable: str) -> bytes:
     joined: list[_Line] = []
     for line in _classified(parse_maps(maps), executable.removesuffix(" (deleted)")):
         if joined and joined[-1].goes_on_as(line):
-            joined[-1] = dataclasses.replace(joined[-1], end=line.end)
+            joined[-1] = joined[-1]._replace(end=line.end)
         else:
             joined.append(line)
     joined.sort(key=lambda line: (line.rank, line.start))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from snaptui.engine.take.procstat import parse_stat, read_if_possible, status_field, text_of
 
@@ -11,8 +11,7 @@ _VFORK_WAITS = frozenset({"kernel_clone", "_do_fork", "do_fork", "wait_for_vfork
 """Kernel functions in which a parent waits until its vfork(2) child calls execve or ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tracer:
+class Tracer(NamedTuple):
     """Who traces a thread: the tracer's thread, as `TracerPid` of proc_pid_status(5) has it, and its name."""
 
     tid: int

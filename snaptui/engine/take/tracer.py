@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snaptui.engine.errors import NoSuchProcess, TargetError
 from snaptui.engine.progress import CancelToken, Paused, Sink, Warned
@@ -87,23 +87,20 @@ class Taken:
         return sum(piece.size for piece in self.pieces if piece.kind == "stored")
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """From here on come the items of this process."""
 
     taken: Taken
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The last thing in the queue: the targets run on. `error`: why not everything was read."""
 
     pause: float
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """To be set when all before it is written: the process stands until then, for who writes also reads."""
 
     event: threading.Event

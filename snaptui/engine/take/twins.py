@@ -9,12 +9,10 @@ the reuse of a frame can have both show one frame, at one address, at three mome
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from snaptui.engine.take.plan import Piece
 
@@ -26,8 +24,7 @@ _BLOCK: Final = 64
 """Pages compared at a time: below 256 KiB a reference of its own costs more than to read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """Memory of a process that others may share, and its page table when that was found out."""
 
     pid: int
@@ -86,7 +83,7 @@ def _cut(piece: Piece, known: _Known, entries: bytes) -> Iterator[Piece]:
 
 def _named(piece: Piece, start: int, end: int, twin: int) -> Iterator[Piece]:
     if start < end:
-        yield dataclasses.replace(piece.part(start, end), twin=twin)
+        yield piece.part(start, end)._replace(twin=twin)
 
 
 def _are_frames(block: bytes) -> bool:
