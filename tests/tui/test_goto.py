@@ -143,6 +143,19 @@ async def test_enter_follows_a_pointer_and_ctrl_o_comes_back(snapshot: Snapshot)
         assert app.view.cursor == STACK + 0x123
 
 
+async def test_follow_and_back_typed_at_once_end_where_they_began(snapshot: Snapshot) -> None:
+    app = InsideApp(snapshot)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        app.pane.jump(HEAP + 0x40)
+        # The last one leads away, so that there is an end to wait for.
+        for key in ("enter", "ctrl+o", "enter", "ctrl+o", "enter"):
+            app.post_message(events.Key(key, None))
+        await until(pilot, lambda: app.view.cursor == STACK + 0x123)
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: app.view.cursor == HEAP + 0x40)
+
+
 async def test_what_is_no_pointer_is_not_followed(snapshot: Snapshot) -> None:
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

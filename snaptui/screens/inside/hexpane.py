@@ -114,7 +114,7 @@ class HexPane(Vertical):
     def compose(self) -> ComposeResult:
         """The view, beside or below it the inspector, and a line that says where one is."""
         with Horizontal(id="memory-body"):
-            yield HexView(id="hex")
+            yield HexView(self._activate, id="hex")
             with Vertical(id="memory-side"):
                 yield Inspector(is_wide=True)
                 yield RowTable[Block](_BLOCKS, lambda block: block.start, id="memory-blocks")
@@ -226,14 +226,13 @@ class HexPane(Vertical):
 
     # What is asked for.
 
-    def on_hex_view_activated(self, event: HexView.Activated) -> None:
+    def _activate(self, address: int) -> None:
         """Unfold what is folded; follow what is a pointer."""
-        event.stop()
-        if self.view.unfold(event.address):
+        if self.view.unfold(address):
             return
         width = self.opened.machine.width
         try:
-            target = self.opened.pointer_at(event.address - event.address % width, self.space)
+            target = self.opened.pointer_at(address - address % width, self.space)
         except SnapError as error:
             tell(self.app, error)
             return

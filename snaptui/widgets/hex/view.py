@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -58,14 +58,10 @@ class HexView(ScrollView, can_focus=True):
 
         address: int
 
-    @dataclass
-    class Activated(Message):
-        """Enter or a double click at an address."""
-
-        address: int
-
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, activate: Callable[[int], None] = lambda _: None, *, id: str | None = None) -> None:
+        """`activate`: what Enter or a double click at an address does, before the next key does anything."""
         super().__init__(id=id)
+        self._activate = activate
         self._addresses = AddressMap(())
         self._reader = RowReader(_Nothing(), self._addresses, Machine(""))
         self._unfolded: frozenset[int] = frozenset()
@@ -198,7 +194,7 @@ class HexView(ScrollView, can_focus=True):
 
     def action_activate(self) -> None:
         """Follow, or unfold."""
-        self.post_message(self.Activated(self._caret.at))
+        self._activate(self._caret.at)
 
     def _move(self, address: int, *, select: bool = False) -> None:
         self._caret.move(address, select=select)
