@@ -39,6 +39,7 @@ from snaptui.engine.take.memory import Pages
 from snaptui.engine.take.options import CaptureOptions
 from snaptui.engine.take.permission import may_read, refusal
 from snaptui.engine.take.plan9 import plan9_files
+from snaptui.engine.take.preparation import Preparation
 from snaptui.engine.take.procstat import read_if_possible
 from snaptui.engine.take.threads import living_thread
 from snaptui.engine.take.tracer import Begin, End, Message, Taken, Tracer, Written
@@ -130,13 +131,14 @@ class _Capture:
         self._done = self._total = 0
 
     def run(self, pids: Sequence[int]) -> CaptureResult:
+        preparation = Preparation()
         images = self._find(pids)
         if not images:
             raise NothingSaved("there is nothing to save")
         writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
         with contextlib.closing(writer):
             self._write_text(writer, images)
-            self._write_memory(writer, images)
+            self._write_memory(writer, images, preparation)
             if not self._taken:
                 raise NothingSaved("there is nothing to save")
             for taken in self._taken:
@@ -179,10 +181,19 @@ class _Capture:
             image_writer.write(image)
             done += image.length
 
-    def _write_memory(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
+    def _write_memory(
+        self, writer: SnapshotWriter, images: Sequence[TextImage], preparation: Preparation
+    ) -> None:
         """Stop the processes and write what the tracer reads; they run on when this returns or fails."""
         halt = CancelToken()
-        tracer = Tracer(images, self._options, reads=not writer.takes, sink=self._notes, cancel=halt)
+        tracer = Tracer(
+            images,
+            self._options,
+            preparation=preparation,
+            reads=not writer.takes,
+            sink=self._notes,
+            cancel=halt,
+        )
         interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL)
         tracer.start()

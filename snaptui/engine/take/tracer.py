@@ -28,9 +28,9 @@ from snaptui.engine.take.images import TextImage
 from snaptui.engine.take.layout import Item, layout
 from snaptui.engine.take.memory import CHUNK, MemoryReader, Pages
 from snaptui.engine.take.options import CaptureOptions
-from snaptui.engine.take.others import file_locks
 from snaptui.engine.take.permission import refusal
 from snaptui.engine.take.plan import Piece, Planner
+from snaptui.engine.take.preparation import Preparation
 from snaptui.engine.take.procfiles import kernel_state, process_files
 from snaptui.engine.take.stop import StoppedThread, StopSession
 from snaptui.engine.take.twins import Twins
@@ -117,6 +117,7 @@ class Tracer:
         images: Sequence[TextImage],
         options: CaptureOptions,
         *,
+        preparation: Preparation,
         reads: bool,
         sink: Sink,
         cancel: CancelToken,
@@ -125,7 +126,7 @@ class Tracer:
         self._images = {image.pid: image for image in images}
         self._options, self._reads = options, reads
         self._twins = Twins()
-        self._locks = b""
+        self._preparation = preparation
         self._sink, self._cancel = sink, cancel
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         # The one used last comes first: its bytes are in the cache, and those never used take no memory.
@@ -137,7 +138,6 @@ class Tracer:
     def start(self) -> None:
         """Stop the targets and begin to read."""
         self._thread.start()
-        ptracing.load()  # while the thread waits for the table of locks
 
     def join(self) -> None:
         """Wait until the targets run on."""
@@ -174,8 +174,8 @@ class Tracer:
         pids = tuple(self._images)
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         states = {pid: kernel_state(pid) for pid in pids}
-        self._locks = file_locks()
-        ptracing.load()  # before the pause, not in it
+        self._preparation.locks()  # before the pause, not in it
+        ptracing.load()  # the same, should that have failed
         self._sink(Paused(pids))
         began = time.monotonic()
         try:
@@ -202,7 +202,7 @@ class Tracer:
         try:
             with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
                 with planner.looking_ahead():
-                    files = process_files(image.tid, self._locks)
+                    files = process_files(image.tid, self._preparation.locks())
                 pieces = self._plan(planner, pid, files)
                 data_files = tuple(planner.data_files.values())
         except (NoSuchProcess, OSError):
