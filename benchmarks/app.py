@@ -33,6 +33,7 @@ from typing import Final
 from hexview import make, moves
 from rows import Row
 
+from snaptui.commands.app import collect_seldom
 from snaptui.engine.snapfile import open_snapshot
 
 _KEYS: Final = 40
@@ -241,6 +242,7 @@ def inside(directory: Path, mebibytes: int) -> Iterator[Figure]:
     yield Figure(f"page down to screen, {mebibytes:,} MiB open (p95)", page_down_to_screen(app), 50)
     yield Figure(f"memory of the app, {mebibytes:,} MiB open", [app.memory()], 200, "MiB")
     app.end()
+    collect_seldom()  # as the app does
     with open_snapshot(str(path)) as snapshot:
         for size in ((80, 24), (200, 50)):
             work = asyncio.run(moves(snapshot, size))["page down"]

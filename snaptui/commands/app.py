@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from snaptui.app import make_app
 
     app = make_app(files=arguments.files)
-    _collect_seldom()
+    collect_seldom()
     sys.setswitchinterval(_TURN)
     try:
         app.run(mouse=not arguments.no_mouse)
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     return app.return_code or 0
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Have the collector of garbage pass over what stays to the end, and come less often.
 
     A whole collection holds the screen: 25 to 50 ms with 5,000 processes, twice a second, of which

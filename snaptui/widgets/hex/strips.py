@@ -185,7 +185,10 @@ def row_strip(line: Line, data: bytes, flags: Sequence[int], form: Format, palet
 
 
 def _bytes(cells: bytes, keys: list[Key], form: Format) -> list[tuple[str, Key]]:
-    """Two digits and a blank for each byte; the last blank is moved to the middle."""
+    """Two digits and a blank for each byte; the last blank is moved to the middle.
+
+    Of a blank no colour is seen: it looks like the byte before it, unless that has flags which end there.
+    """
     found: list[tuple[str, Key]] = []
     last, middle = form.row - 1, form.row // 2 - 1
     for at, (byte, key) in enumerate(zip(cells, keys, strict=True)):
@@ -193,8 +196,7 @@ def _bytes(cells: bytes, keys: list[Key], form: Format) -> list[tuple[str, Key]]
         if at < last:
             after = keys[at + 1]
             across = key[1] & after[1] & (_ACROSS & ~POINTER if at % 8 == 7 else _ACROSS)
-            same = key == after and across == key[1]
-            found.append(("  " if at == middle else " ", key if same else (_BLANK, across)))
+            found.append(("  " if at == middle else " ", key if across == key[1] else (_BLANK, across)))
     return found
 
 
@@ -206,7 +208,7 @@ def _words(cells: bytes, keys: list[Key], form: Format) -> list[tuple[str, Key]]
         order = range(at, at + form.word)
         for index in order[::-1] if form.endian == "little" else order:
             found.append(("  " if keys[index][0] == _BLANK else _DIGITS[cells[index]], keys[index]))
-        found.append((blanks, (_BLANK, 0)))
+        found.append((blanks, (_BLANK, 0) if keys[index][1] else keys[index]))
     return found
 
 
