@@ -133,3 +133,12 @@ def test_cut_moves_what_is_in_a_range() -> None:
     assert list(cut(extents, 20, 30, 0)) == []
     assert list(cut(extents, 12, 13, -12)) == [(0, 1, ALL_ZEROS)]
     assert list(cut([], 0, 10, 0)) == []
+
+
+def test_it_is_known_where_a_read_might_have_to_wait(tmp_path: Path) -> None:
+    library = compiled.library()
+    assert library is not None
+    (tmp_path / "file").write_bytes(b"1")
+    for path, flags in ((tmp_path / "file", (os.RWF_NOWAIT, 0)), (Path("/proc/version"), (-1,))):
+        with path.open("rb") as file:
+            assert library.pages_flags(file.fileno()) in flags

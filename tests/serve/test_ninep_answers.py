@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from tests.helpers.commands import snap
 from tests.helpers.handmade import PID, HandMade
 from tests.helpers.victims import program, running
 from tests.serve import ninep
-from tests.serve.ninep import Gate, SocketClient, serving
-from tests.serve.test_ninep_server import nothing_left_behind
+from tests.serve.ninep import Gate, SocketClient, client_threads, serving
+from tests.serve.test_ninep_server import nothing_left_behind, until
 
 pytestmark = pytest.mark.skipif(compiled.library() is None, reason="there is no compiled code here")
 
@@ -60,9 +59,11 @@ def client_of(
 ) -> Iterator[SocketClient]:
     """A client of a server of the snapshot at `path`, which answers with or without compiled code."""
     directory.mkdir(exist_ok=True)
-    with serving(directory, tree_of(path)) as address, SocketClient(address) as client:
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(serving(directory, tree_of(path)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(PURE, str(int(pure)))
+            patch.setenv(PURE, str(int(pure)))  # looked at when the server takes the connection
+            client = stack.enter_context(SocketClient(address))
             assert client.begin(msize) == msize
         yield client
 
@@ -306,4 +307,4 @@ def test_stop_ends_a_client_that_takes_no_answer(live: tuple[Path, int], tmp_pat
             sent = client.socket.recv(1, socket.MSG_PEEK)
             assert sent
         assert client.is_ended()
-        assert not [thread for thread in threading.enumerate() if thread.name == "9P client"]
+        until(lambda: client_threads() == 0)

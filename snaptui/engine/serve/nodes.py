@@ -29,6 +29,9 @@ class Opened(Protocol):
         """As `File.direct`."""
 
 
+_WORTH_IT: Final = 64 << 10
+"""Bytes of a file: to find out where they are takes as long as some reads of it."""
+
 FILE_MODE: Final = 0o444
 DIRECTORY_MODE: Final = 0o555
 
@@ -114,8 +117,8 @@ class StoredFile(File, abc.ABC):
         return self._find_direct()
 
     def direct(self) -> Extents | None:
-        """Found out when it is asked for first."""
-        return self._direct
+        """Found out when it is asked for first; not for what is read in a few steps."""
+        return self._direct if self.size >= _WORTH_IT else None
 
     def _find_direct(self) -> Extents | None:
         return None

@@ -46,8 +46,8 @@ class DirectPages:
             *(len(runs.first), *(column.buffer_info()[0] for column in columns)),
             *(len(images), images.ctypes.data, spans.ctypes.data, len(ends), ends.ctypes.data),
         )
-        self.knows_waiting: bool = flags >= 0
-        """Whether a read can be told to fail rather than to wait for a disk."""
+        self.may_wait: bool = flags < 0
+        """Whether it cannot be told to fail rather than to wait for a disk, or a network."""
 
     def read_into(self, place: int, target: U8) -> bool:
         """Fill `target`, which is contiguous, with the bytes of a segment at a place. False: it cannot be."""

@@ -145,9 +145,9 @@ class Process:
             yield from self._extents(self._text_image, start, end)
 
     def direct(self, extents: Iterable[Extent]) -> Extents | None:
-        """What compiled code reads a file by that consists of `extents`; None where it cannot read."""
+        """What compiled code reads a file of these `extents` by; None where it cannot, or might wait."""
         pages = self._table.direct
-        return None if pages is None else Extents(pages, extents)
+        return None if pages is None or pages.may_wait else Extents(pages, extents)
 
     def _extents(self, image: _Image, start: int, end: int) -> Iterator[Extent]:
         """Of a range: as far as it is there."""

@@ -171,7 +171,11 @@ class Server:
         if refusal:
             self._refuse(client, refusal)
             return
-        connection = Connection(client, self._tree, self, self._ended)
+        try:
+            connection = Connection(client, self._tree, self, self._ended)
+        except MemoryError:
+            self._refuse(client, errors.MANY_CONNECTIONS)
+            return
         with self._lock:
             self._connections.add(connection)
         try:
