@@ -208,9 +208,9 @@ def _segments(core: Path) -> list[tuple[int, int, int]]:
 
 @contextmanager
 def _process(command: list[str], ready: Callable[[], bool]) -> Iterator[None]:
-    # diod may crash when it is ended, and its core is for nobody.
-    command = ["prlimit", "--core=0", "--", *command]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    # diod may crash when it is ended: its core is not for the directory of whoever measures.
+    null, place = subprocess.DEVNULL, tempfile.gettempdir()
+    with subprocess.Popen(command, stdout=null, stderr=null, cwd=place) as process:
         try:
             deadline = time.monotonic() + _PATIENCE
             while not ready():

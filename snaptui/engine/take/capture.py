@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import getpass
 import os
 import queue
@@ -271,7 +270,7 @@ class _Capture:
             "hostname": os.uname().nodename,
             "page_size": os.sysconf("SC_PAGE_SIZE"),
             "pid": taken.pid,
-            "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "taken": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             "pause_seconds": round(self._notes.pause, 6),
             "read_from": "copy" if taken.copy else "process",
             "clocks": self._notes.clocks,
