@@ -45,8 +45,8 @@ TABS: Final = (
 """Name, title, and what has the focus."""
 
 
-_THRESHOLD: Final = 20_000
-"""Objects more than before at which the garbage collector looks at the youngest: two screens full."""
+_THRESHOLD: Final = 50_000
+"""Objects more than before at which the garbage collector looks at the youngest: five screens full."""
 
 
 class SnapshotScreen(Screen[None]):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.segment import Segment
-from textual.color import Color
-from textual.filter import LineFilter
 from textual.strip import Strip
 
 from snaptui.engine.inspect.addresses import AddressMap
@@ -57,14 +55,10 @@ class Painter:
         reader: RowReader,
         addresses: AddressMap,
         palette: Palette,
-        filters: Sequence[LineFilter],
-        background: Color,
     ) -> None:
         self._reader = reader
         self._addresses = addresses
         self._palette = palette
-        self._filters = filters
-        self._background = background
         self._strips: dict[tuple[object, ...], Strip] = {}
 
     def paint(self, lines: Sequence[Line], scene: Scene, width: int) -> list[Strip]:
@@ -74,11 +68,11 @@ class Painter:
 
     def blank(self, width: int) -> Strip:
         """A strip with nothing on it."""
-        return self._filtered(Strip.blank(width, self._palette.base))
+        return Strip.blank(width, self._palette.base)
 
     def words(self, text: str, width: int) -> Strip:
         """A strip that says something in place of bytes."""
-        return self._filtered(Strip([Segment(fit(f"  {text}", width), self._palette.note)], width))
+        return Strip([Segment(fit(f"  {text}", width), self._palette.note)], width)
 
     def _strip(self, line: Line, row: Row | None, scene: Scene, width: int) -> Strip:
         is_here = line.kind != "header" and line.contains(scene.cursor)
@@ -94,18 +88,11 @@ class Painter:
             elif row.error:
                 strip = error_strip(line, row.error, self._palette, width)
             else:
-                strip = row_strip(line, row.data, flags.of_line(line), scene.form, self._palette)
-                strip = strip.crop_extend(0, width, self._palette.base)
-            strip = self._filtered(strip)
+                strip = row_strip(line, row.data, flags.of_line(line), scene.form, self._palette, width)
+                strip = strip if strip.cell_length == width else strip.crop(0, width)
             if len(self._strips) >= _STRIPS:
                 self._strips.clear()
             self._strips[key] = strip
-        return strip
-
-    def _filtered(self, strip: Strip) -> Strip:
-        """As Textual does with the lines of other widgets: NO_COLOR, and the colours of the terminal."""
-        for line_filter in self._filters:
-            strip = strip.apply_filter(line_filter, self._background)
         return strip
 
     def _plain_strip(self, line: Line, width: int, is_here: bool) -> Strip:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -131,97 +134,134 @@ def _set(flags: list[int], base: int, start: int, end: int, flag: int) -> None:
         flags[at] |= flag
 
 
+def _same(style: Style) -> Style:
+    return style
+
+
 class Palette:
     """The styles, by name; combinations of them are made once."""
 
-    def __init__(self, named: Callable[[str], Style], base: Style) -> None:
-        self.named = named
-        self.base = base
-        self.address = base + named("address")
-        self.header = base + named("header")
-        self.note = base + named("note")
-        self.error = base + named("error")
-        self._combined: dict[Key, Style] = {}
+    def __init__(
+        self, named: Callable[[str], Style], base: Style, finish: Callable[[Style], Style] = _same
+    ) -> None:
+        """`finish` is what is done with each before it is shown."""
+        self._named, self._unfinished, self._finish = named, base, finish
+        self.base = finish(base)
+        self.address = finish(base + named("address"))
+        self.header = finish(base + named("header"))
+        self.note = finish(base + named("note"))
+        self.note_with_cursor = finish(base + named("note") + named("cursor"))
+        self.error = finish(base + named("error"))
+        self._looks: dict[int, Style] = {}
 
-    def byte(self, kind: int, flags: int) -> Style:
-        """The style of a byte of a kind, with its flags."""
-        key = (kind, flags)
-        style = self._combined.get(key)
+    def look(self, look: int) -> Style:
+        """The style of a cell that looks so."""
+        style = self._looks.get(look)
         if style is None:
-            style = self.base + self.named(CLASSES[kind]) if kind != _BLANK else self.base
-            for flag, name in _FLAGS.items():
-                if flags & flag:
-                    style += self.named(name)
-            if flags & CURSOR and flags & HIT:
-                style += _ON_HIT
-            self._combined[key] = style
+            style = self._looks[look] = self._finish(self._combined(look & _KINDS, look >> _KIND_BITS))
         return style
+
+    def _combined(self, kind: int, flags: int) -> Style:
+        style = self._unfinished + self._named(CLASSES[kind]) if kind != _BLANK else self._unfinished
+        for flag, name in _FLAGS.items():
+            if flags & flag:
+                style += self._named(name)
+        return style + _ON_HIT if flags & CURSOR and flags & HIT else style
 
 
 _BLANK: Final = len(CLASSES)  # the kind of a place where no byte is
+_KIND_BITS: Final = 3
+_KINDS: Final = (1 << _KIND_BITS) - 1
+# What a cell looks like, a *look*, is the kind of its byte and, above those bits, its flags: a byte in all.
+_ALIKE: Final = re.compile(rb"(.)\1*", re.DOTALL)
 _ACROSS: Final = POINTER | HIT | SELECTED
-"""Flags that go on in the blank between two bytes which both have them."""
+"""Flags that go on in the blank between two bytes which both have them; a pointer ends with its word."""
 
 _ON_HIT: Final = Style(reverse=False, underline=True)
 """The cursor would look like the hit, which is reversed."""
 
-Key = tuple[int, int]
-"""What a cell looks like: the kind of its byte, and its flags."""
 
-
-def row_strip(line: Line, data: bytes, flags: Sequence[int], form: Format, palette: Palette) -> Strip:
-    """A row of bytes; `flags` has one entry for each of them."""
+def row_strip(
+    line: Line, data: bytes, flags: Sequence[int], form: Format, palette: Palette, width: int = 0
+) -> Strip:
+    """A row of bytes, at least `width` cells; `flags` has one entry for each byte."""
     before = line.start % form.row
     after = form.row - before - len(data)
-    keys = (
-        [(_BLANK, 0)] * before + list(zip(data.translate(_CLASS), flags, strict=True)) + [(_BLANK, 0)] * after
-    )
+    here = bytes(kind | flag << _KIND_BITS for kind, flag in zip(data.translate(_CLASS), flags, strict=True))
+    looks = bytes([_BLANK]) * before + here + bytes([_BLANK]) * after
     cells = bytes(before) + data + bytes(after)
-    digits = _words(cells, keys, form) if form.word > 1 else _bytes(cells, keys, form)
-    texts = [(" " if key[0] == _BLANK else _GLYPH[byte], key) for byte, key in zip(cells, keys, strict=True)]
+    digits = _words(cells, looks, form.word, form.endian) if form.word > 1 else _bytes(cells, looks)
+    texts = "".join([" " * before, *map(_GLYPH.__getitem__, data), " " * after])
     address = Segment(address_text(line.start - before) + " ", palette.address)
     gap = Segment(" ", palette.base)
-    return Strip([address, *_runs(digits, palette), gap, *_runs(texts, palette)], form.width)
+    characters = _runs(texts, looks, range(1, form.row + 1), palette)
+    segments = [address, *_runs(*digits, palette), gap, *characters]
+    if width > form.width:  # here, for a strip has seven caches, and to extend it makes another
+        segments.append(Segment(" " * (width - form.width), palette.base))
+    return Strip(segments, max(width, form.width))
 
 
-def _bytes(cells: bytes, keys: list[Key], form: Format) -> list[tuple[str, Key]]:
+Parts = tuple[str, bytes, Sequence[int]]
+"""A text in parts: all of it, the look of each part, and where each ends."""
+
+
+def _bytes(cells: bytes, looks: bytes) -> Parts:
     """Two digits and a blank for each byte; the last blank is moved to the middle.
 
     Of a blank no colour is seen: it looks like the byte before it, unless that has flags which end there.
     """
-    found: list[tuple[str, Key]] = []
-    last, middle = form.row - 1, form.row // 2 - 1
-    for at, (byte, key) in enumerate(zip(cells, keys, strict=True)):
-        found.append(("  " if key[0] == _BLANK else _DIGITS[byte], key))
-        if at < last:
-            after = keys[at + 1]
-            across = key[1] & after[1] & (_ACROSS & ~POINTER if at % 8 == 7 else _ACROSS)
-            found.append(("  " if at == middle else " ", key if across == key[1] else (_BLANK, across)))
-    return found
+    ends, across = _places(len(cells))
+    middle = len(cells) // 2
+    text = f"{cells[:middle].hex(' ')}  {cells[middle:].hex(' ')}"
+    parts = bytearray(2 * len(cells) - 1)
+    parts[0::2] = looks
+    parts[1::2] = looks[:-1] if max(looks) <= _KINDS else bytes(map(_between, looks, looks[1:], across))
+    if _BLANK in looks:
+        text = "".join(
+            " " * (end - start) if look == _BLANK else text[start:end]
+            for start, end, look in zip((0, *ends), ends, parts, strict=False)
+        )
+    return text, bytes(parts), ends
 
 
-def _words(cells: bytes, keys: list[Key], form: Format) -> list[tuple[str, Key]]:
+def _between(before: int, after: int, across: int) -> int:
+    """The look of the blank between two bytes, over which the flags in `across` go on."""
+    flags = before >> _KIND_BITS
+    both = flags & after >> _KIND_BITS & across
+    return before if both == flags else _BLANK | both << _KIND_BITS
+
+
+@functools.cache
+def _places(row: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where digits and blanks of a row of bytes end, in turn; and which flags go on over each blank."""
+    ends = []
+    for at in range(row):
+        start = 3 * at + (at >= row // 2)
+        ends += [start + 2, start + 3 + (at == row // 2 - 1)]
+    return tuple(ends[:-1]), tuple(_ACROSS & ~POINTER if at % 8 == 7 else _ACROSS for at in range(row - 1))
+
+
+def _words(cells: bytes, looks: bytes, word: int, endian: Endian) -> Parts:
     """The digits of a word together, in its byte order, and as many blanks behind as they leave."""
-    found: list[tuple[str, Key]] = []
-    blanks = " " * form.word
-    for at in range(0, form.row, form.word):
-        order = range(at, at + form.word)
-        for index in order[::-1] if form.endian == "little" else order:
-            found.append(("  " if keys[index][0] == _BLANK else _DIGITS[cells[index]], keys[index]))
-        found.append((blanks, (_BLANK, 0) if keys[index][1] else keys[index]))
-    return found
+    texts: list[str] = []
+    parts = bytearray()
+    for at in range(0, len(cells), word):
+        order = range(at, at + word)
+        for index in order[::-1] if endian == "little" else order:
+            texts.append("  " if looks[index] == _BLANK else _DIGITS[cells[index]])
+            parts.append(looks[index])
+        texts.append(" " * word)
+        parts.append(_BLANK if parts[-1] > _KINDS else parts[-1])
+    return "".join(texts), bytes(parts), tuple(itertools.accumulate(map(len, texts)))
 
 
-def _runs(parts: Sequence[tuple[str, Key]], palette: Palette) -> Iterator[Segment]:
-    """One segment for each run of cells that look alike: half of what single ones cost, over ssh too."""
-    text, key = parts[0]
-    for more, next_key in parts[1:]:
-        if next_key == key:
-            text += more
-        else:
-            yield Segment(text, palette.byte(*key))
-            text, key = more, next_key
-    yield Segment(text, palette.byte(*key))
+def _runs(text: str, looks: bytes, ends: Sequence[int], palette: Palette) -> Iterator[Segment]:
+    """One segment for each run of parts that look alike: half of what single ones cost, over ssh too."""
+    start = 0
+    for run in _ALIKE.finditer(looks):
+        end = ends[run.end() - 1]
+        yield Segment(text[start:end], palette.look(looks[run.start()]))
+        start = end
 
 
 def address_text(address: int) -> str:
@@ -246,7 +286,7 @@ def note_strip(line: Line, reason: str, palette: Palette, width: int, *, cursor:
     else:
         text = f"{size} not captured: {reason}"
     start = Segment(address_text(line.start) + " ", palette.address)
-    style = palette.note + palette.named("cursor") if cursor else palette.note
+    style = palette.note_with_cursor if cursor else palette.note
     return Strip([start, Segment(fit(text, max(1, width - ADDRESS - 1)), style)], width)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
@@ -283,8 +284,7 @@ class HexView(ScrollView, can_focus=True):
         return strips
 
     def _make_painter(self) -> Painter:
-        background = self.background_colors[1]
-        return Painter(self._reader, self._addresses, _palette_of(self), self.get_line_filters(), background)
+        return Painter(self._reader, self._addresses, _palette_of(self))
 
 
 def _palette_of(view: HexView) -> Palette:
@@ -293,7 +293,16 @@ def _palette_of(view: HexView) -> Palette:
     def named(name: str) -> Style:
         return _own_style(view, f"hex--{cursor if name == 'cursor' else name}")
 
-    return Palette(named, view.rich_style)
+    filters, background = view.get_line_filters(), view.background_colors[1]
+
+    def finish(style: Style) -> Style:
+        """As Textual does with the lines of other widgets: NO_COLOR, and the colours of the terminal."""
+        segments = [Segment("", style)]
+        for line_filter in filters:
+            segments = line_filter.apply(segments, background)
+        return segments[0].style or style
+
+    return Palette(named, view.rich_style, finish)
 
 
 def _top_to_show(lines: LineMap, number: int, top: int, height: int) -> int:
