@@ -171,7 +171,14 @@ def test_interrupting_what_has_the_terminal_does_not_interrupt_the_app(tmp_path:
         assert terminal.status() == 0
 
 
-LARGE = "x = bytearray(b'ab' * (256 << 20)); print('ready'); import signal; signal.pause()"
+LARGE = """
+import signal
+x = bytearray(3 << 30)
+x[::4096] = b"1" * (3 << 18)
+print("ready", flush=True)
+signal.pause()
+"""
+"""It takes more than a second to save, and little room; a shorter capture may end before the signal."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
