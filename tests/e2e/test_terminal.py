@@ -19,7 +19,16 @@ import pytest
 from tests.helpers.commands import command, environment
 from tests.helpers.mounts import is_mounted, why_no_fuse
 from tests.helpers.terminal import Terminal, app_in_terminal
-from tests.helpers.victims import Victim, compile_c, running, running_python, state_of, tracer_of, wait_until
+from tests.helpers.victims import (
+    LARGE,
+    Victim,
+    compile_c,
+    running,
+    running_python,
+    state_of,
+    tracer_of,
+    wait_until,
+)
 
 SIZES = ((80, 24), (200, 50))
 PLAN9 = Path(__file__).parents[1] / "data" / "plan9" / "two-procs.snap"
@@ -169,16 +178,6 @@ def test_interrupting_what_has_the_terminal_does_not_interrupt_the_app(tmp_path:
         terminal.wait_for("0 servers running")
         terminal.press("q")
         assert terminal.status() == 0
-
-
-LARGE = """
-import signal
-x = bytearray(3 << 30)
-x[::4096] = b"1" * (3 << 18)
-print("ready", flush=True)
-signal.pause()
-"""
-"""It takes more than a second to save, and little room; a shorter capture may end before the signal."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -24,6 +24,16 @@ PROGRAMS = Path(__file__).parent / "programs"
 _BUILD = Path(tempfile.gettempdir()) / f"snaptui-victims-{os.getuid()}"
 
 
+LARGE = """
+import signal
+x = bytearray(3 << 30)
+x[::4096] = b"1" * (3 << 18)
+print("ready", flush=True)
+signal.pause()
+"""
+"""It takes more than a second to save, and little room; a shorter capture may end before it is stopped."""
+
+
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
     """Ask again and again until `condition()` is true; fail after `seconds`, saying `what` was awaited."""
     deadline = time.monotonic() + seconds

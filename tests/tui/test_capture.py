@@ -27,12 +27,11 @@ from tests.helpers.desk import (
     until_shown,
 )
 from tests.helpers.strict_reader import read_snapshot
-from tests.helpers.victims import running_python, state_of, tracer_of, wait_until
+from tests.helpers.victims import LARGE, running_python, state_of, tracer_of, wait_until
 
 HANGS = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'%s', 0, 0, 0); print('ready'); signal.pause()"
 """A program of that name (PR_SET_NAME, prctl(2)) that waits for ever."""
 
-LARGE = "x = bytearray(b'ab') * (512 << 20); print('ready'); import signal; signal.pause()"
 """1 GiB of memory: saving it takes long enough to be stopped, on a busy machine too."""
 
 
