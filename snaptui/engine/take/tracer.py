@@ -172,10 +172,11 @@ class Tracer:
     def _take_stopped(self) -> float:
         """Stop, read, let go; returns the seconds that the targets stood."""
         pids = tuple(self._images)
+        # Before the pause, not in it; and before the state is read, which is to be that of the stop.
+        self._preparation.locks()
+        ptracing.load()
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         states = {pid: kernel_state(pid) for pid in pids}
-        self._preparation.locks()  # before the pause, not in it
-        ptracing.load()  # the same, should that have failed
         self._sink(Paused(pids))
         began = time.monotonic()
         try:
