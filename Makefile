@@ -12,9 +12,8 @@ PYTHON ?= python3
 export PYTHON
 
 IN_VENV = .venv/bin/python -m
-# On all processors; what is in one file shares what it starts, so it stays together. What fails beside other tests
-# must pass alone: some have to be quick enough to meet a moment.
-PYTEST = $(IN_VENV) pytest -n auto --dist loadfile || $(IN_VENV) pytest --last-failed --last-failed-no-failures none
+# On all processors; what is in one file shares what it starts, so it stays together.
+PYTEST = $(IN_VENV) pytest -n auto --dist loadfile
 
 .PHONY: help demo test check lint bench man screenshots clean
 
