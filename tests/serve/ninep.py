@@ -6,10 +6,13 @@ It packs its messages itself, so that the server's library and its tests do not 
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -305,6 +308,27 @@ class SocketClient(Client):
                 raise EOFError
             data += piece
         return bytes(data)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; there is nothing to be told by when it changes."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """No thread and no descriptor more at the end than at the start."""
+    gc.collect()
+    threads, open_files = threading.active_count(), descriptors()
+    yield
+    until(lambda: threading.active_count() <= threads and descriptors() <= open_files)
 
 
 def client_threads() -> int:

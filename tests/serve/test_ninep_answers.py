@@ -22,8 +22,7 @@ from tests.helpers.commands import snap
 from tests.helpers.handmade import PID, HandMade
 from tests.helpers.victims import program, running
 from tests.serve import ninep
-from tests.serve.ninep import Gate, SocketClient, client_threads, serving
-from tests.serve.test_ninep_server import nothing_left_behind, until
+from tests.serve.ninep import Gate, SocketClient, client_threads, nothing_left_behind, serving, until
 
 pytestmark = pytest.mark.skipif(compiled.library() is None, reason="there is no compiled code here")
 
@@ -238,11 +237,12 @@ def test_a_snapshot_that_has_changed_is_an_error(made: tuple[Path, int, bytes], 
 
 
 def test_what_the_kernel_has_not_in_memory_is_read_all_the_same(
-    made: tuple[Path, int, bytes], tmp_path: Path
+    made: tuple[Path, int, bytes], tmp_path: Path, asked: Asked
 ) -> None:
     path, start, content = made
     with client_of(path, tmp_path / "a", msize=LARGE) as client, path.open("rb") as file:
         client.open(1, f"{PID}/mem")
+        asked.count = 0
         for _ in range(5):
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -250,6 +250,10 @@ def test_what_the_kernel_has_not_in_memory_is_read_all_the_same(
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             for at in range(0, 9000, 1000):
                 assert client.must(ninep.tread(1, 1, start + at, 1000)).data == content[at : at + 1000]
+        library = compiled.library()
+        assert library is not None
+        if library.pages_flags(file.fileno()) == os.RWF_NOWAIT:  # else what is written stays in memory
+            assert asked.count >= 10  # the long reads, which end behind the memory, and the first ones after
 
 
 def test_reads_pass_a_slow_one_and_its_tag_stays_taken(made: tuple[Path, int, bytes], tmp_path: Path) -> None:

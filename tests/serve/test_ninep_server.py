@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import os
 import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,28 +17,16 @@ import pytest
 
 from snaptui.engine.serve.ninep import Server, listen
 from tests.serve import ninep
-from tests.serve.ninep import Bytes, Gate, SocketClient, client_threads, serving
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; there is nothing to be told by when it changes."""
-    deadline = time.monotonic() + ninep.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-@contextlib.contextmanager
-def nothing_left_behind() -> Iterator[None]:
-    """No thread and no descriptor more at the end than at the start."""
-    gc.collect()
-    threads, open_files = threading.active_count(), descriptors()
-    yield
-    until(lambda: threading.active_count() <= threads and descriptors() <= open_files)
+from tests.serve.ninep import (
+    Bytes,
+    Gate,
+    SocketClient,
+    client_threads,
+    descriptors,
+    nothing_left_behind,
+    serving,
+    until,
+)
 
 
 @pytest.fixture

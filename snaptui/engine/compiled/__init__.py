@@ -1,7 +1,7 @@
 """What is compiled: for each of it there is Python that does the same, where there was no C compiler.
 
 Here the library is loaded, and its functions are declared; who uses them wraps them: `snapfile.native` what
-writes and scans, `snapfile.place` what reads, `serve.ninep.inbox` what answers.
+writes and scans, `snapfile.direct` what reads, `serve.ninep.inbox` what answers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 // Receiving what a 9P client sends, and answering the reads among it that can be answered at once: of an open file,
 // with bytes that the snapshot has and the kernel has in memory. All else goes to Python (ninep/inbox.py), which could
-// answer these, too: a message costs it 15 us, and 2 us here.
+// answer these, too: then a small read takes 29 us, and so 13 to 17, of which 11 are the client's.
 #define _GNU_SOURCE
 #include "pages.h"
 

@@ -75,8 +75,8 @@ class PlainSource:
     def __init__(self, fd: int) -> None:
         self.descriptor = fd
         self._unchanged = _Unchanged(fd)
+        self.size = self.stored_size = os.fstat(fd).st_size
         self.identity = _identity(fd)
-        self.size = self.stored_size = self.identity[2]
 
     def pread(self, offset: int, size: int) -> bytes:
         try:
