@@ -156,6 +156,18 @@ async def test_follow_and_back_typed_at_once_end_where_they_began(snapshot: Snap
         await until(pilot, lambda: app.view.cursor == HEAP + 0x40)
 
 
+async def test_a_selection_that_is_ended_is_spoken_of_no_more(snapshot: Snapshot) -> None:
+    app = InsideApp(snapshot)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("v")
+        await until_shown(pilot, "1 byte selected")
+        await pilot.press("right")
+        await until_shown(pilot, "2 bytes selected")
+        app.view.clear_selection()
+        await until_gone(pilot, "selected")
+
+
 async def test_what_is_no_pointer_is_not_followed(snapshot: Snapshot) -> None:
     app = InsideApp(snapshot)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

@@ -207,7 +207,8 @@ class HexPane(Vertical):
         words = [f"{at:x}", self.describe(at)]
         form, selection = self.view.form, self.view.selection
         if selection is not None:
-            words.append(f"{selection[1] - selection[0]:,} bytes selected")
+            size = selection[1] - selection[0]
+            words.append("1 byte selected" if size == 1 else f"{size:,} bytes selected")
         if form.word > 1:
             words.append(f"{form.word}-byte words, {form.endian}")
         if not self.is_memory:

@@ -130,8 +130,10 @@ class HexView(ScrollView, can_focus=True):
 
     def clear_selection(self) -> bool:
         """Select nothing; false if nothing was."""
+        was = self._caret.clear()
         self.refresh()
-        return self._caret.clear()
+        self.post_message(self.Moved(self._caret.at))  # the same place, but more was said of it
+        return was
 
     # Values that events speak of.
 
