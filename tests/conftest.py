@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +18,10 @@ libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_
 PTRACE_SEIZE = 0x4206
 sys.exit(ctypes.get_errno() if libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None) else 0)
 """
+
+# <sched.h> and <sys/mount.h>; os.unshare came with Python 3.12.
+_CLONE_NEWNS = 0x20000
+_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 
 _REMEDY = """\
 the tests trace processes of their own, and the kernel does not allow it ({why}).
@@ -33,10 +39,28 @@ def why_not_ptrace() -> str:
     return f"ptrace: error {probe.returncode}" if probe.returncode else ""
 
 
+def _may_have_own_mounts() -> bool:
+    return subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Without mounts of its own, one worker would clean up the dead ones that another has to find."""
+    return len(os.sched_getaffinity(0)) if _may_have_own_mounts() else 1
+
+
+def _take_own_mounts() -> None:
+    """From here on, what this process and its children mount is seen by nobody else (mount_namespaces(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None):
+        pytest.exit(f"no mounts of its own for a worker: {os.strerror(ctypes.get_errno())}", returncode=3)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     # A shell's background jobs have these ignored, and would hand that on to all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if "PYTEST_XDIST_WORKER" in os.environ and _may_have_own_mounts():
+        _take_own_mounts()
     if why := why_not_ptrace():
         pytest.exit(_REMEDY.format(why=why), returncode=3)
 
