@@ -64,6 +64,16 @@ class Terminal:
 
     def resize(self, width: int, height: int) -> None:
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
+        tty = self._tmux("list-panes", "-F", "#{pane_tty}").strip()
+
+        def told() -> bool:
+            # Tmux 3.3a tells the tty later, and on a busy machine only when something happens there:
+            # opening it is enough.
+            descriptor = os.open(tty, os.O_RDONLY | os.O_NOCTTY)
+            with contextlib.closing(os.fdopen(descriptor)):
+                return os.get_terminal_size(descriptor) == (width, height)
+
+        wait_until(told, f"tmux makes its window {width}x{height}")
 
     def pid(self) -> int:
         """The app's process: what the shell of the window runs."""
