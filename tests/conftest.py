@@ -59,6 +59,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # A shell's background jobs have these ignored, and would hand that on to all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    # Of the terminal that the tests run in; readline, which pytest imports, sets them too.
+    os.environ.pop("COLUMNS", None)
+    os.environ.pop("LINES", None)
     if "PYTEST_XDIST_WORKER" in os.environ and _may_have_own_mounts():
         _take_own_mounts()
     if why := why_not_ptrace():
