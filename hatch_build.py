@@ -11,7 +11,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = tuple(f"snaptui/engine/compiled/{name}.c" for name in ("encoder", "take", "scan", "pages", "inbox"))
+NAMES = ("encoder", "take", "scan", "pages", "inbox", "files")
+SOURCES = tuple(f"snaptui/engine/compiled/{name}.c" for name in NAMES)
 LIBRARY = "snaptui/engine/compiled/libsnaptui.so"
 FLAGS = ("-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 

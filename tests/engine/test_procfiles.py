@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from snaptui.engine.compiled import PURE
 from snaptui.engine.errors import NoSuchProcess
 from snaptui.engine.snapfile import Link
-from snaptui.engine.take.procfiles import kernel_state, process_files
+from snaptui.engine.take.procfiles import kernel_state, process_files, read_files
+from snaptui.engine.take.procstat import open_directory
 from tests.helpers.named import wait_for_state
 from tests.helpers.victims import running_c, running_python
 
@@ -33,6 +35,26 @@ def test_the_files_are_those_of_proc() -> None:
         assert files["fdinfo/0"] == (proc / "fdinfo/0").read_bytes()
         assert files[f"task/{victim.pid}/comm"] == (proc / "comm").read_bytes()
         assert not set(files) & {"stat", "status", "wchan", "syscall", "stack"}
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+@pytest.mark.parametrize("room", [1, 24, 25, 26, 1000, 1 << 20])
+def test_files_are_read_whole_whatever_their_number_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pure: str, room: int
+) -> None:
+    monkeypatch.setenv(PURE, pure)
+    sizes = [0, 1, 24, 25, 26, 0, 70_000, 3, *range(100)]
+    expected = {f"{k} \udcff": os.urandom(size) for k, size in enumerate(sizes)}
+    for name, content in expected.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "directory").mkdir()
+    names = [*expected]
+    names[3:3] = ["missing", "directory"]  # one that can't be opened, and one that can't be read
+    with open_directory(str(tmp_path)) as directory:
+        before = len(os.listdir("/proc/self/fd"))
+        assert read_files(directory, [*names, "missing"], room) == expected
+        assert read_files(directory, []) == {}
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def _lines_with(content: bytes, start: bytes) -> list[bytes]:

@@ -1,7 +1,8 @@
 """What is compiled: for each of it there is Python that does the same, where there was no C compiler.
 
 Here the library is loaded, and its functions are declared; who uses them wraps them: `snapfile.native` what
-writes and scans, `snapfile.direct` what reads, `serve.ninep.inbox` what answers.
+writes and scans, `snapfile.direct` what reads, `serve.ninep.inbox` what answers,
+`take.procfiles` what reads files of /proc.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ _FUNCTIONS: Final = {
     "pages_flags": (INT, (INT,)),
     "pages_read": (INT, (POINTER, U64, U64, POINTER)),
     "pages_unchanged": (INT, (POINTER,)),
+    "files_read": (U64, (INT, ctypes.c_char_p, U64, POINTER, U64, POINTER)),
     "inbox_open": (POINTER, (INT,)),
     "inbox_close": (None, (POINTER,)),
     "inbox_know": (None, (POINTER, U64, POINTER, POINTER)),

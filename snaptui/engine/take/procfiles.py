@@ -6,10 +6,13 @@ What cannot be read is left out: some files need root, some are newer than the k
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
-from collections.abc import Collection
+from array import array
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from snaptui.engine import compiled
 from snaptui.engine.errors import NoSuchProcess
 from snaptui.engine.snapfile.linux import Link
 from snaptui.engine.take.others import file_locks, others_ends
@@ -19,10 +22,40 @@ _STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
 """What shows the stop itself once a process is stopped, and so is read before."""
 
 _FILES: Final = ("maps", "auxv", "cmdline", "environ", "limits", "cgroup", "mountinfo", "io", "comm")
+_ROOM: Final = 128 << 10
+"""Bytes for the files that are read at once, to begin with."""
+_SMAPS: Final = 25
+"""How much longer than maps smaps is, at most: it takes too long to be read again for want of room."""
 _LINKS: Final = ("exe", "cwd", "root")
 
 _INODE_COLUMN: Final = {"net/tcp": 9, "net/tcp6": 9, "net/udp": 9, "net/udp6": 9, "net/unix": 6}
 """Where a line has the socket's inode, counted in words: net/ipv4/tcp_ipv4.c, net/unix/af_unix.c."""
+
+
+def read_files(directory: int, names: Sequence[str], room: int = _ROOM) -> dict[str, bytes]:
+    """Those of these files below an open directory that can be read, whole; `room` bytes will mostly do."""
+    files: dict[str, bytes] = {}
+    library = compiled.library()
+    if library is None:
+        for name in names:
+            with contextlib.suppress(OSError):
+                files[name] = read_whole(name, directory)
+        return files
+    while names:
+        content = bytearray(room)
+        sizes = array("q", bytes(8 * len(names)))
+        words = b"".join(os.fsencode(name) + b"\0" for name in names)
+        where = ctypes.addressof(ctypes.c_uint8.from_buffer(content))
+        count = library.files_read(directory, words, len(names), where, room, sizes.buffer_info()[0])
+        at = 0
+        for name, size in zip(names[:count], sizes, strict=False):
+            if size >= 0:
+                files[name] = bytes(content[at : at + size])
+                at += size
+        if not count:
+            room *= 4
+        names = names[count:]
+    return files
 
 
 def kernel_state(pid: int) -> dict[str, bytes]:
@@ -32,9 +65,8 @@ def kernel_state(pid: int) -> dict[str, bytes]:
     """
     files: dict[str, bytes] = {}
     with contextlib.suppress(OSError), open_directory(f"/proc/{pid}") as directory:
-        _read_into(files, directory, _STATE)
-        for tid in _list("task", directory):
-            _read_into(files, directory, [f"task/{tid}/{name}" for name in _STATE])
+        places = ("", *(f"task/{tid}/" for tid in _list("task", directory)))
+        files = read_files(directory, [place + name for place in places for name in _STATE])
     return files
 
 
@@ -44,8 +76,10 @@ def process_files(pid: int, locks: bytes | None = None) -> dict[str, bytes | Lin
     The process should be stopped, so that its files fit together; `locks`: what `file_locks` said before.
     """
     files = quick_files(pid)
-    with contextlib.suppress(OSError):
-        files["smaps"] = read_whole(f"/proc/{pid}/smaps")
+    with contextlib.suppress(OSError), open_directory(f"/proc/{pid}") as directory:
+        maps = files.get("maps", b"")
+        room = _ROOM + _SMAPS * len(maps) if isinstance(maps, bytes) else _ROOM
+        files |= read_files(directory, ["smaps"], room)
     return files | socket_files(pid, files, file_locks() if locks is None else locks)
 
 
@@ -58,13 +92,11 @@ def quick_files(pid: int) -> dict[str, bytes | Link]:
     files: dict[str, bytes | Link] = {}
     try:
         with open_directory(f"/proc/{pid}") as directory:
-            _read_into(files, directory, _FILES)
-            _read_links(files, directory, _LINKS)
-            for number in sorted(_list("fd", directory), key=int):
-                _read_links(files, directory, [f"fd/{number}"])
-                _read_into(files, directory, [f"fdinfo/{number}"])
-            for tid in _list("task", directory):
-                _read_into(files, directory, [f"task/{tid}/comm"])
+            numbers = sorted(_list("fd", directory), key=int)
+            infos = (f"fdinfo/{number}" for number in numbers)
+            names = (f"task/{tid}/comm" for tid in _list("task", directory))
+            files |= read_files(directory, [*_FILES, *infos, *names])
+            _read_links(files, directory, [*_LINKS, *(f"fd/{number}" for number in numbers)])
             os.stat(
                 "stat", dir_fd=directory
             )  # this directory is of one process: it fails for good once that has gone
@@ -99,14 +131,6 @@ def _list(name: str, directory: int) -> list[str]:
         return []
     finally:
         os.close(fd)
-
-
-def _read_into(
-    files: dict[str, bytes] | dict[str, bytes | Link], directory: int, names: Collection[str]
-) -> None:
-    for name in names:
-        with contextlib.suppress(OSError):
-            files[name] = read_whole(name, directory)
 
 
 def _read_links(files: dict[str, bytes | Link], directory: int, names: Collection[str]) -> None:
