@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from pathlib import Path
@@ -72,6 +73,52 @@ def test_old_and_new_kernels_tell_the_same_pages() -> None:
         finally:
             new.close()
             old.close()
+
+
+def test_neighbours_are_told_together_what_each_is_told_alone() -> None:
+    # Written pages on both sides of the border of two mappings are one region to the kernel.
+    source = r"""
+    #include <stdio.h>
+    #include <string.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
+    int main(void) {
+        char *p = mmap(0, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memset(p + 4 * 4096, 1, 40 * 4096);
+        mprotect(p + 8 * 4096, 8 * 4096, PROT_READ);
+        mprotect(p + 20 * 4096, 4096, PROT_NONE);
+        printf("ready\n%p\n", (void *)p);
+        fflush(stdout);
+        pause();
+    }
+    """
+    with running_c(source) as victim:
+        start = int(victim.readline(), 16)
+        victim.stop()
+        together, alone = Pagemap(victim.pid), Pagemap(victim.pid)
+        try:
+            maps = parse_maps(Path(f"/proc/{victim.pid}/maps").read_bytes())
+            ranges = [(m.start, m.end) for m in maps if m.end < 1 << 47]
+            together.look_at_neighbours(ranges)
+            page = os.sysconf("SC_PAGE_SIZE")
+            assert {start + k * page for k in (8, 16, 20, 21)} <= {at for at, _ in ranges}
+            for place in ranges:
+                assert list(together.runs(*place)) == list(alone.runs(*place))
+        finally:
+            together.close()
+            alone.close()
+
+
+def test_many_pieces_of_memory_are_not_looked_at_together() -> None:
+    with running_c(SPARSE) as victim:
+        start = int(victim.readline(), 16)
+        victim.stop()
+        with contextlib.closing(Pagemap(victim.pid)) as pages:
+            pages.look_at_neighbours([(start, start + 32 * MIB), (start + 32 * MIB, start + 64 * MIB)])
+            found = [
+                run for half in (0, 32) for run in pages.runs(start + half * MIB, start + (half + 32) * MIB)
+            ]
+            assert sum(run.end - run.start for run in found if not run.is_zero) == -(-16384 // 3) * 4096
 
 
 def test_sixteen_segments_or_fewer_stay_as_they_are() -> None:

@@ -64,7 +64,8 @@ class Kept:
             pieces = self.pieces + planner.plan(self.others())
             files = (*self.data_files, *planner.data_files.values())
         by_address = sorted(pieces, key=lambda piece: piece.start)
-        return [piece._replace(forced=True) for piece in by_address], files
+        # What was kept has other frames in the copy.
+        return [piece._replace(forced=True, entries=b"") for piece in by_address], files
 
     def others(self) -> list[Mapping]:
         """The mappings that the copy keeps."""

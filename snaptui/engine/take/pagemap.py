@@ -5,6 +5,7 @@ Source: Linux Documentation/admin-guide/mm/pagemap.rst and include/uapi/linux/fs
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import errno
 import fcntl
@@ -13,8 +14,8 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 # struct pm_scan_arg: size flags start end walk_end vec vec_len max_pages
@@ -60,6 +61,12 @@ class PageRun:
     is_guard: bool
     is_swapped: bool
 
+    def within(self, start: int, end: int) -> PageRun:
+        """What of it is between these addresses."""
+        if start <= self.start and self.end <= end:
+            return self
+        return replace(self, start=max(start, self.start), end=min(end, self.end))
+
 
 class Pagemap:
     """The page table of a process (by a living thread), to be closed. Raises OSError where /proc does."""
@@ -91,12 +98,32 @@ class Pagemap:
         """Find the runs of a range now, for when they are asked for."""
         self._ahead[start, end] = list(self.runs(start, end))
 
-    def sharing(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-        """The range, cut by whether private pages are shared with other processes (copy-on-write)."""
+    def look_at_neighbours(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """The same for several ranges, by address, and all of them in one call; not if they hold too much."""
+        if not self._scan or not ranges:
+            return
+        try:
+            count, _ = self._call(ranges[0][0], ranges[-1][1], self._categories)
+        except OSError:
+            return  # who asks for each will see
+        if count == _REGIONS:
+            return
+        found = self._found(count)
+        for start, end in ranges:
+            first = bisect.bisect_right(found, start, key=lambda run: run.end)
+            last = bisect.bisect_left(found, end, key=lambda run: run.start)
+            self._ahead[start, end] = [run.within(start, end) for run in found[first:last]]
+
+    def sharing(self, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
+        """The range, cut by whether private pages are shared with other processes (copy-on-write).
+
+        With each part that is come its entries, with the others none.
+        """
         page = os.sysconf("SC_PAGE_SIZE")
         entries = os.pread(self._fd, (end - start) // page * 8, start // page * 8)
         for run in _SHARED_OR_NOT.finditer(entries[7::8].translate(_IS_SHARED)):
-            yield start + run.start() * page, start + run.end() * page, run[0][0] == 1
+            shared = entries[run.start() * 8 : run.end() * 8] if run[0][0] else b""
+            yield start + run.start() * page, start + run.end() * page, shared
 
     def _probe(self) -> None:
         """Find out what this kernel knows."""
@@ -124,19 +151,25 @@ class Pagemap:
         count = _REGIONS
         while start < end and count == _REGIONS:
             count, walked = self._call(start, end, self._categories)
-            found_regions = list(_REGION.iter_unpack(self._regions[: count * _REGION.size]))
-            if count:
+            found = self._found(count)
+            if found:
                 # walk_end can be before what was returned already (seen on Linux 6.18).
-                start = max(walked, found_regions[-1][1])
-            for first, last, found in found_regions:
-                yield PageRun(
-                    first,
-                    last,
-                    is_file=bool(found & _IS_FILE),
-                    is_zero=bool(found & _IS_PFNZERO),
-                    is_guard=bool(found & _IS_GUARD),
-                    is_swapped=bool(found & _IS_SWAPPED),
-                )
+                start = max(walked, found[-1].end)
+            yield from found
+
+    def _found(self, count: int) -> list[PageRun]:
+        """What the last call found."""
+        return [
+            PageRun(
+                first,
+                last,
+                is_file=bool(found & _IS_FILE),
+                is_zero=bool(found & _IS_PFNZERO),
+                is_guard=bool(found & _IS_GUARD),
+                is_swapped=bool(found & _IS_SWAPPED),
+            )
+            for first, last, found in _REGION.iter_unpack(self._regions[: count * _REGION.size])
+        ]
 
     def _entries(self, start: int, end: int) -> Iterator[PageRun]:
         page = os.sysconf("SC_PAGE_SIZE")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ _MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _LARGE: Final = 32 << 20
 """Bytes of a mapping from which on its page table is worth a thread: 0.4 ms."""
 
+_KERNELS_PAGE: Final = "[vsyscall]"
 _DEVICE: Final = "device memory"
 _DONTDUMP: Final = "marked MADV_DONTDUMP"
 _NO_READ: Final = "no read permission"
@@ -51,6 +53,8 @@ class Piece(NamedTuple):
     process_vm_readv(2), which pins pages, the kernel would first make it copies of its own."""
     twin: int = 0
     """For `stored`: the process saved before that has the same page frames at the same addresses."""
+    entries: bytes = b""
+    """For what other processes share: its page table's entries, if they were read."""
     unreadable: str = ""
     """For `stored`: why part of it may turn out to be unreadable, which is no loss then."""
 
@@ -64,7 +68,7 @@ class Piece(NamedTuple):
     def part(self, start: int, end: int) -> Piece:
         """The piece from `start` to `end`."""
         offset = self.text_offset + start - self.start if self.kind == "text" else 0
-        return self._replace(start=start, end=end, text_offset=offset)
+        return self._replace(start=start, end=end, text_offset=offset, entries=b"")
 
     def left_out(self, reason: str) -> Piece:
         """The same addresses, left out."""
@@ -119,6 +123,8 @@ class Planner:
         Raises ProcessLookupError if the process has been killed: its page table, and what was read of its
         mappings before, may then have looked empty, without an error.
         """
+        for neighbours in _small_neighbours(mappings):
+            self._pagemap.look_at_neighbours(neighbours)
         pieces = (piece for mapping in mappings for piece in self._mapping(mapping))
         planned = [part for piece in pieces for part in self._by_sharing(piece)]
         with open(f"/proc/{self._image.tid}/maps", "rb", buffering=0) as file:
@@ -132,12 +138,12 @@ class Planner:
         if piece.kind != "stored" or piece.forced or not shares:
             yield piece
             return
-        for start, end, is_shared in self._pagemap.sharing(piece.start, piece.end):
-            yield piece.part(start, end)._replace(forced=is_shared)
+        for start, end, entries in self._pagemap.sharing(piece.start, piece.end):
+            yield piece.part(start, end)._replace(forced=bool(entries), entries=entries)
 
     def _mapping(self, mapping: Mapping) -> Iterator[Piece]:
         whole = Piece(mapping.start, mapping.end, "left out", mapping)
-        if mapping.path == "[vsyscall]":
+        if mapping.path == _KERNELS_PAGE:
             yield whole.left_out(_VSYSCALL)
         elif mapping.path == VDSO and self._image.vdso:
             yield Piece(mapping.start, mapping.end, "text", mapping, text_offset=self._image.vdso_offset)
@@ -244,6 +250,12 @@ class Planner:
             yield rest.part(start, middle)
         if middle < end:
             yield rest.part(middle, end).left_out("beyond the end of the file")
+
+
+def _small_neighbours(mappings: Sequence[Mapping]) -> Iterator[list[tuple[int, int]]]:
+    """Runs of mappings that are not large, nor the kernel's: most processes have dozens."""
+    groups = itertools.groupby(mappings, lambda m: m.size < _LARGE and m.path != _KERNELS_PAGE)
+    return ([(m.start, m.end) for m in group] for is_small, group in groups if is_small)
 
 
 def _merged(ranges: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

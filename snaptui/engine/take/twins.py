@@ -51,7 +51,8 @@ class Twins:
         if piece.kind != "stored" or not piece.forced or piece.size < _BLOCK * _MACHINE_PAGE:
             yield piece
             return
-        entries = _entries(tid, piece.start, piece.end)
+        entries = piece.entries or _entries(tid, piece.start, piece.end)
+        piece = piece._replace(entries=b"")  # they have served: 2 MB for a GiB
         at = bisect.bisect_right(self._known, piece.start, key=lambda known: known.end)
         known = self._known[at] if at < len(self._known) else None
         if known is None or known.start >= piece.end:
