@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="copies a
 
 
 def image_of(pid: int) -> TextImage:
-    return find_images(pid, pid, parse_maps(Path(f"/proc/{pid}/maps").read_bytes()), ignore)
+    return find_images(pid, pid, parse_maps(Path(f"/proc/{pid}/maps").read_bytes()), ignore, {})
 
 
 @contextlib.contextmanager

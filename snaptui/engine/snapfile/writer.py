@@ -88,8 +88,7 @@ class SnapshotWriter:
         """The contents of the /proc file `name`, one of `DATA_RECORDS`."""
         if name not in DATA_RECORDS or len(content) >= _DATA_MAX:
             raise ValueError(f"no record {name} of {len(content)} bytes")
-        self._start_record(pid, name)
-        self._write(fields.field(len(content)) + content)
+        self._start_record(pid, name, fields.field(len(content)) + content)
 
     def text(self, pid: int, length: int, offset: int = 0) -> None:
         """Start a text image of `pid`: one segment, served at offset 0 by the original snapfs."""
@@ -98,8 +97,7 @@ class SnapshotWriter:
 
     def memory(self, pid: int, segments: Sequence[tuple[int, int]]) -> None:
         """Start a memory image of `pid`: (address, length) of each segment; length 0: could not be read."""
-        self._start_record(pid, "mem")
-        self._write(fields.field(len(segments)))
+        self._start_record(pid, "mem", fields.field(len(segments)))
         self._start_image(pid, "m", segments)
 
     def pages(self, pages: Buffer) -> None:
@@ -163,11 +161,11 @@ class SnapshotWriter:
     def _page_size(self) -> int:
         return self._image.length_of(self._next_page) if self._image is not None else 0
 
-    def _start_record(self, pid: int, name: str) -> None:
+    def _start_record(self, pid: int, name: str, content: bytes = b"") -> None:
         self.finish()
         if not 0 <= pid < 10**11:
             raise ValueError(f"no pid {pid}: the original readers take at most 11 digits")
-        self._write(fields.field(pid) + name.encode() + b"\n")
+        self._write(fields.field(pid) + name.encode() + b"\n" + content)
 
     def _start_image(self, pid: int, kind: ImageKind, segments: Sequence[tuple[int, int]]) -> None:
         self._image = _Image(pid, kind, segments)

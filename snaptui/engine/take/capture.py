@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import queue
@@ -32,7 +33,7 @@ from snaptui.engine.snapfile.mappings import parse_maps
 from snaptui.engine.snapfile.model import DATA_RECORDS, PAGE
 from snaptui.engine.snapfile.output import Output
 from snaptui.engine.snapfile.writer import SnapshotWriter
-from snaptui.engine.take.images import ImageWriter, TextImage, find_images
+from snaptui.engine.take.images import ElfFacts, FileState, ImageWriter, TextImage, find_images
 from snaptui.engine.take.layout import FromText, FromTwin, Zeros
 from snaptui.engine.take.memory import Pages
 from snaptui.engine.take.options import CaptureOptions
@@ -156,6 +157,7 @@ class _Capture:
     def _find(self, pids: Sequence[int]) -> list[TextImage]:
         """The text images of those processes that we may save."""
         images = []
+        known: dict[FileState, ElfFacts] = {}
         for pid in pids:
             tid = living_thread(pid)
             if not may_read(tid):
@@ -167,7 +169,7 @@ class _Capture:
             except OSError:
                 self._notes(Warned("ended before it could be saved", pid=pid, missing=True))
                 continue
-            images.append(find_images(pid, tid, parse_maps(maps), self._notes))
+            images.append(find_images(pid, tid, parse_maps(maps), self._notes, known))
         return images
 
     def _write_text(self, writer: SnapshotWriter, images: Sequence[TextImage]) -> None:
@@ -333,6 +335,7 @@ def _areas(taken: Taken) -> list[Area]:
     return areas
 
 
+@functools.cache
 def _boot_id() -> str:
     """Which start of the machine this is: process ids and start times mean something within it alone."""
     return read_if_possible("/proc/sys/kernel/random/boot_id").decode().strip()

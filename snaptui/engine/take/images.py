@@ -26,6 +26,12 @@ _MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 FileKey = tuple[str, int]
 """A file as maps names it: device and inode. (A name can be reused or be hidden by a mount.)"""
 
+FileState = tuple[int, int, int, int]
+"""A file as it is: device, inode, size, and time of change in nanoseconds."""
+
+ElfFacts = tuple[str, str]
+"""Its architecture, empty if it is no ELF file, and its build-id."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
@@ -85,7 +91,7 @@ class ImageWriter:
 
     def __init__(self, writer: SnapshotWriter, sink: Sink, cancel: CancelToken) -> None:
         self._writer, self._sink, self._cancel = writer, sink, cancel
-        self._written: dict[tuple[int, int, int, int], tuple[int, int]] = {}
+        self._written: dict[FileState, tuple[int, int]] = {}
 
     def write(self, image: TextImage) -> None:
         """Write the text record of a process, unless it has no text at all."""
@@ -122,10 +128,12 @@ class ImageWriter:
             )
 
 
-def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> TextImage:
+def find_images(
+    pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink, known: dict[FileState, ElfFacts]
+) -> TextImage:
     """What the text image of `pid` is to be made of, the executable first. Warns of what cannot be read.
 
-    `tid` is a living thread of the process.
+    `tid` is a living thread of the process; `known` is of the processes before it, and completed here.
     """
     image = TextImage(pid, tid)
     executable = _executable_key(tid, mappings)
@@ -139,7 +147,7 @@ def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> 
             continue
         seen.add(key)
         try:
-            _add_file(image, mapping, key == executable)
+            _add_file(image, mapping, key == executable, known)
         except OSError as error:
             if key in code or key == executable:
                 absent = f"{mapping.path}: its file is not in the snapshot ({error.strerror})"
@@ -149,7 +157,9 @@ def find_images(pid: int, tid: int, mappings: Sequence[Mapping], sink: Sink) -> 
     return image
 
 
-def _add_file(image: TextImage, mapping: Mapping, is_executable: bool) -> None:
+def _add_file(
+    image: TextImage, mapping: Mapping, is_executable: bool, known: dict[FileState, ElfFacts]
+) -> None:
     """Add the file if it is ELF. Raises OSError when it cannot be read."""
     access = _access_path(image.tid, mapping, is_executable)
     if access is None:
@@ -157,14 +167,12 @@ def _add_file(image: TextImage, mapping: Mapping, is_executable: bool) -> None:
     with open(access, "rb", buffering=0) as content:
         fd = content.fileno()
         status = os.fstat(fd)
-
-        def pread(offset: int, size: int) -> bytes:
-            return os.pread(fd, size, offset)
-
-        architecture = elf.architecture(pread)
-        if not architecture:
-            return
-        build_id = elf.build_id(pread)
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if state not in known:
+            known[state] = _elf_facts(fd)
+    architecture, build_id = known[state]
+    if not architecture:
+        return
     if is_executable:
         image.architecture = architecture
     image.files[_key(mapping)] = ImageFile(
@@ -180,6 +188,14 @@ def _add_file(image: TextImage, mapping: Mapping, is_executable: bool) -> None:
         inode=status.st_ino,
     )
     image.length += _whole(status.st_size)
+
+
+def _elf_facts(fd: int) -> ElfFacts:
+    def pread(offset: int, size: int) -> bytes:
+        return os.pread(fd, size, offset)
+
+    architecture = elf.architecture(pread)
+    return architecture, elf.build_id(pread) if architecture else ""
 
 
 def _access_path(tid: int, mapping: Mapping, is_executable: bool) -> str | None:

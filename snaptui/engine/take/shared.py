@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from typing import Final
 
 from snaptui.engine.snapfile.mappings import Mapping
+from snaptui.engine.take.procstat import read_if_possible
 
 _MEMORY_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 _MEMORY_NAMES: Final = ("/memfd:", "/SYSV", "/dev/zero", "/anon_hugepage", "/drm mm object", "/i915")
@@ -28,7 +30,7 @@ class SharedMemory:
     def __init__(self, tid: int) -> None:
         """`tid`: a living thread of the process."""
         self._tid = tid
-        self._devices = _memory_devices(tid)
+        self._devices = _memory_devices(read_if_possible(f"/proc/{tid}/mountinfo"))
 
     def holds(self, mapping: Mapping) -> bool:
         """Whether the mapping is of memory without a disk behind."""
@@ -88,14 +90,14 @@ def _data_ranges(fd: int, mapping: Mapping) -> list[tuple[int, int]]:
     return ranges
 
 
-def _memory_devices(tid: int) -> frozenset[str]:
+@functools.lru_cache(maxsize=4)
+def _memory_devices(mountinfo: bytes) -> frozenset[str]:
     """The mounted file systems that are memory, by device as maps writes it (proc_pid_mountinfo(5))."""
     devices = set()
-    with contextlib.suppress(OSError), open(f"/proc/{tid}/mountinfo", "rb") as table:
-        for line in table:
-            words = line.split()
-            kind = words[words.index(b"-") + 1].decode() if b"-" in words else ""
-            if kind in _MEMORY_FILE_SYSTEMS:
-                major, _, minor = words[2].decode().partition(":")
-                devices.add(f"{int(major):02x}:{int(minor):02x}")
+    for line in mountinfo.splitlines():
+        words = line.split()
+        kind = words[words.index(b"-") + 1].decode() if b"-" in words else ""
+        if kind in _MEMORY_FILE_SYSTEMS:
+            major, _, minor = words[2].decode().partition(":")
+            devices.add(f"{int(major):02x}:{int(minor):02x}")
     return frozenset(devices)
