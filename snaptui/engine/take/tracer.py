@@ -101,7 +101,7 @@ class End(NamedTuple):
 
 
 class Written(NamedTuple):
-    """To be set when all before it is written: the process stands until then, for who writes also reads."""
+    """To be set when all before it is written: the processes stand until then, for who writes also reads."""
 
     event: threading.Event
 
@@ -165,7 +165,7 @@ class Tracer:
         with ForkedTargets(tuple(self._images.values()), all_memory=self._options.all_memory) as targets:
             answer = targets.copy(self._sink, self._cancel)
             if not answer.why_not:
-                self._read([taken for copied in answer.copied for taken in self._describe_copied(copied)])
+                self._read(taken for copied in answer.copied for taken in self._describe_copied(copied))
                 return answer.pause
         return answer.pause + self._take_stopped()
 
@@ -181,12 +181,14 @@ class Tracer:
         began = time.monotonic()
         try:
             with StopSession(pids, cancel=self._cancel) as session:
-                stopped = session.stop()
-                taken = []
-                for pid in pids:
-                    threads = tuple(thread for thread in stopped if thread.pid == pid)
-                    taken += self._describe(pid, states[pid], threads, uptime)
-                self._read(taken)
+                threads: dict[int, list[StoppedThread]] = {pid: [] for pid in pids}
+                for thread in session.stop():
+                    threads[thread.pid].append(thread)
+                self._read(
+                    taken
+                    for pid in pids
+                    for taken in self._describe(pid, states[pid], tuple(threads[pid]), uptime)
+                )
         finally:
             pause = time.monotonic() - began
             self._sink(Paused(pids, resumed=True, seconds=pause))
@@ -202,7 +204,8 @@ class Tracer:
         image = self._images[pid]
         try:
             with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
-                with planner.looking_ahead():
+                # Of several, the one before is written meanwhile, and there is no third processor's work.
+                with planner.looking_ahead() if len(self._images) == 1 else contextlib.nullcontext():
                     files = process_files(image.tid, self._preparation.locks())
                 pieces = self._plan(planner, pid, files)
                 data_files = tuple(planner.data_files.values())
@@ -271,14 +274,22 @@ class Tracer:
             self._sink(Warned(message, pid=pid))
         return segments
 
-    def _read(self, taken: Iterable[Taken]) -> None:
-        for process in taken:
-            self.messages.put(Begin(process))
-            items = layout(process.segments, process.pieces, CHUNK if self._reads else _MOST)
-            for item in self._read_here(process, items) if self._reads else items:
+    def _read(self, processes: Iterable[Taken]) -> None:
+        """Hand over each as soon as it is described: while it is written, the next one is described."""
+        handed_over = []
+        for taken in processes:
+            self._cancel.check()
+            self.messages.put(Begin(taken))
+            items = layout(taken.segments, taken.pieces, CHUNK if self._reads else _MOST)
+            for item in self._read_here(taken, items) if self._reads else items:
                 self.messages.put(item)
-            self._wait_until_written()
-            _warn_of_unreadable(process, self._sink)
+            written = threading.Event()
+            self.messages.put(Written(written))
+            handed_over.append((taken, written))
+        for taken, written in handed_over:
+            while not written.wait(_POLL):
+                self._cancel.check()
+            _warn_of_unreadable(taken, self._sink)
 
     def _read_here(self, process: Taken, items: Iterable[Item]) -> Iterator[Item | Pages]:
         """The items, with contents in the place of rows."""
@@ -287,15 +298,6 @@ class Tracer:
             yield reader.read(item) if isinstance(item, Rows) else item
         process.missed(sorted(reader.missed))
         process.has_ended = reader.has_ended
-
-    def _wait_until_written(self) -> None:
-        """Unless it is read here: then it is read already."""
-        if self._reads:
-            return
-        event = threading.Event()
-        self.messages.put(Written(event))
-        while not event.wait(_POLL):
-            self._cancel.check()
 
     def _new_buffer(self) -> mmap.mmap:
         while True:
