@@ -24,6 +24,10 @@ _BLOCK: Final = 64
 """Pages compared at a time: below 256 KiB a reference of its own costs more than to read it."""
 
 
+Tables = tuple[bytes, bytes, bytes]
+"""Page table entries of the same addresses: of one process, and of another before and after that."""
+
+
 class _Known(NamedTuple):
     """Memory of a process that others may share, and its page table when that was found out."""
 
@@ -69,10 +73,7 @@ def _cut(piece: Piece, known: _Known, entries: bytes) -> Iterator[Piece]:
     ours, before = _part(entries, piece.start, start, end), _part(known.entries, known.start, start, end)
     after = _entries(known.tid, start, end)
     at, last = piece.start, False
-    size = _BLOCK * _ENTRY
-    for offset in range(0, len(ours), size):
-        block = ours[offset : offset + size]
-        same = block == before[offset : offset + size] == after[offset : offset + size] and _are_frames(block)
+    for offset, same in _compared((ours, before, after), 0, len(ours)) if ours else ():
         if same is not last:
             here = start + offset // _ENTRY * _MACHINE_PAGE
             yield from _named(piece, at, here, known.pid if last else 0)
@@ -80,6 +81,20 @@ def _cut(piece: Piece, known: _Known, entries: bytes) -> Iterator[Piece]:
     yield from _named(piece, at, end if last else piece.end, known.pid if last else 0)
     if last:
         yield from _named(piece, end, piece.end, 0)
+
+
+def _compared(tables: Tables, begin: int, end: int) -> Iterator[tuple[int, bool]]:
+    """From which byte on the tables show the same frames, or do not, in blocks: mostly all of them do."""
+    ours, before, after = (table[begin:end] for table in tables)
+    if ours == before == after and _are_frames(ours):
+        yield begin, True
+    elif end - begin <= _BLOCK * _ENTRY:
+        yield begin, False
+    else:
+        blocks = -(-(end - begin) // (_BLOCK * _ENTRY))
+        middle = begin + blocks // 2 * _BLOCK * _ENTRY
+        yield from _compared(tables, begin, middle)
+        yield from _compared(tables, middle, end)
 
 
 def _named(piece: Piece, start: int, end: int, twin: int) -> Iterator[Piece]:
