@@ -175,19 +175,22 @@ _BROKEN: Final = (
 
 def build_record(members: Members) -> bytes:
     """A Linux record of these files and links, in this order."""
-    buffer = io.BytesIO()
     now = int(time.time())
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.mtime, member.mode = now, 0o444
-            if isinstance(content, Link):
-                member.type, member.linkname = tarfile.SYMTYPE, content.target
-                tar.addfile(member)
-            else:
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    blocks = bytearray()
+    for name, content in members.items():
+        member = tarfile.TarInfo(name)
+        member.mtime, member.mode = now, 0o444
+        data = b""
+        if isinstance(content, Link):
+            member.type, member.linkname = tarfile.SYMTYPE, content.target
+        else:
+            data = content
+        member.size = len(data)
+        # As TarFile.addfile does, in half the time: a process of 1,000 threads has 9,000 members.
+        blocks += member.tobuf(tarfile.GNU_FORMAT, tarfile.ENCODING, "surrogateescape")
+        blocks += data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    blocks += bytes(2 * tarfile.BLOCKSIZE)
+    return bytes(blocks + bytes(-len(blocks) % tarfile.RECORDSIZE))
 
 
 def text_json(files: Sequence[TextFile], data_files: Sequence[DataFile]) -> bytes:

@@ -17,6 +17,9 @@ _ZEROS: Final = 1 << 20
 _REFERENCES: Final = 16384
 """References described at a time: up to 570 KB."""
 
+_GATHERED: Final = 1 << 18
+"""Bytes that are gathered at most: a process has dozens of small records, headers and runs of references."""
+
 _DATA_MAX: Final = 10**11
 """The size of a data record is a field of exactly 12 bytes."""
 
@@ -75,7 +78,8 @@ class SnapshotWriter:
     def __init__(self, sink: Sink, header: str, *, expected_pages: int = 0) -> None:
         self._sink = sink
         self.size = 0
-        """Bytes written so far."""
+        """Bytes written so far, or gathered to be."""
+        self._gathered = bytearray()
         self._encoder = open_encoder(sink.fileno(), expected_pages)
         self.takes = self._encoder.takes
         """Whether `take` is there: else read the memory, and give its `pages`."""
@@ -105,6 +109,7 @@ class SnapshotWriter:
         content = memoryview(pages).cast("B")
         at = 0
         for count in self._spans(len(content) // PAGE, self._encoder.batch):
+            self._flush()
             part = content[at : at + count * PAGE]
             self._write(self._encoder.encode(part, self._next_page, self.size))
             at += len(part)
@@ -116,6 +121,7 @@ class SnapshotWriter:
         """
         result = Taking(0, [], [], has_ended=False)
         for _ in self._spans(rows.size // PAGE, rows.size // PAGE):
+            self._flush()
             try:
                 result = self._encoder.take(tid, rows, self._next_page, self.size)
             except OSError as error:
@@ -144,7 +150,12 @@ class SnapshotWriter:
         self._next_page += 1
 
     def finish(self) -> None:
-        """Complete the last record. Raises `ValueError` if pages of it are missing."""
+        """Complete the last record, and the snapshot. Raises `ValueError` if pages of it are missing."""
+        self._complete()
+        self._flush()
+
+    def _complete(self) -> None:
+        """Complete the last record."""
         if self._pages_due:
             raise ValueError(f"{self._pages_due} pages of the last record are missing")
         self._begin_segments()
@@ -162,7 +173,7 @@ class SnapshotWriter:
         return self._image.length_of(self._next_page) if self._image is not None else 0
 
     def _start_record(self, pid: int, name: str, content: bytes = b"") -> None:
-        self.finish()
+        self._complete()
         if not 0 <= pid < 10**11:
             raise ValueError(f"no pid {pid}: the original readers take at most 11 digits")
         self._write(fields.field(pid) + name.encode() + b"\n" + content)
@@ -207,6 +218,15 @@ class SnapshotWriter:
                 break
 
     def _write(self, data: bytes | memoryview) -> None:
-        if len(data):
-            self._sink.write(data)
-            self.size += len(data)
+        self.size += len(data)
+        if len(self._gathered) + len(data) <= _GATHERED:
+            self._gathered += data
+            return
+        self._flush()
+        self._sink.write(data)
+
+    def _flush(self) -> None:
+        """Write what was gathered: before pages are encoded, which are compared with those in the file."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._sink.write(memoryview(gathered))
