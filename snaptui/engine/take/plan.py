@@ -10,7 +10,6 @@ import contextlib
 import errno
 import itertools
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -24,7 +23,7 @@ from snaptui.engine.take.shared import SharedMemory
 _MACHINE_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 _LARGE: Final = 32 << 20
-"""Bytes of a mapping from which on its page table is worth a thread: 0.4 ms."""
+"""Bytes of a mapping from which on its page table takes long to look at: 0.4 ms."""
 
 _KERNELS_PAGE: Final = "[vsyscall]"
 _DEVICE: Final = "device memory"
@@ -92,17 +91,8 @@ class Planner:
     def close(self) -> None:
         self._pagemap.close()
 
-    @contextlib.contextmanager
-    def looking_ahead(self) -> Iterator[None]:
-        """Look into the page table within the block, in a thread: others read what `plan` needs meanwhile."""
-        thread = threading.Thread(target=self._look_ahead, name="snap-pagemap", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            thread.join()
-
-    def _look_ahead(self) -> None:
+    def look_ahead(self) -> None:
+        """Look into the page table of large mappings, before it is known what else `plan` needs."""
         with contextlib.suppress(OSError):
             for mapping in parse_maps(read_whole(f"/proc/{self._image.tid}/maps")):
                 if mapping.end - mapping.start >= _LARGE and mapping.is_anonymous:

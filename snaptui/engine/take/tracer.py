@@ -36,6 +36,8 @@ from snaptui.engine.take.stop import StoppedThread, StopSession
 from snaptui.engine.take.twins import Twins
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from snaptui.engine.take.forker import Copied
 
 _BUFFERS: Final = 24
@@ -184,29 +186,53 @@ class Tracer:
                 threads: dict[int, list[StoppedThread]] = {pid: [] for pid in pids}
                 for thread in session.stop():
                     threads[thread.pid].append(thread)
-                self._read(
-                    taken
-                    for pid in pids
-                    for taken in self._describe(pid, states[pid], tuple(threads[pid]), uptime)
-                )
+                with self._reading_files(threads) as files:
+                    self._read(
+                        taken
+                        for pid in files
+                        for taken in self._describe(pid, states[pid], tuple(threads[pid]), uptime, files[pid])
+                    )
         finally:
             pause = time.monotonic() - began
             self._sink(Paused(pids, resumed=True, seconds=pause))
         return pause
 
+    @contextlib.contextmanager
+    def _reading_files(
+        self, threads: dict[int, list[StoppedThread]]
+    ) -> Iterator[dict[int, Future[dict[str, bytes | Link]]]]:
+        """The /proc files of all processes but those that must not be looked at.
+
+        They are read by a thread, one process after the other, and the page tables meanwhile.
+        """
+        from concurrent.futures import ThreadPoolExecutor  # 12 ms of logging, which python-ptrace has brought
+
+        with ThreadPoolExecutor(1, "snap-files") as pool:
+            files = {}
+            for pid, stopped in threads.items():
+                if stopped and all(thread.is_refused for thread in stopped):
+                    self._sink(refusal(pid))
+                else:
+                    files[pid] = pool.submit(process_files, self._images[pid].tid, self._preparation.locks())
+            try:
+                yield files
+            finally:
+                pool.shutdown(cancel_futures=True)
+
     def _describe(
-        self, pid: int, state: dict[str, bytes], threads: tuple[StoppedThread, ...], uptime: float
+        self,
+        pid: int,
+        state: dict[str, bytes],
+        threads: tuple[StoppedThread, ...],
+        uptime: float,
+        reading: Future[dict[str, bytes | Link]],
     ) -> list[Taken]:
-        """Everything of a process but its memory; nothing if it has ended, or must not be looked at."""
-        if threads and all(thread.is_refused for thread in threads):
-            self._sink(refusal(pid))
-            return []
+        """Everything of a process but its memory; nothing if it has ended."""
         image = self._images[pid]
         try:
             with contextlib.closing(Planner(image, all_memory=self._options.all_memory)) as planner:
-                # Of several, the one before is written meanwhile, and there is no third processor's work.
-                with planner.looking_ahead() if len(self._images) == 1 else contextlib.nullcontext():
-                    files = process_files(image.tid, self._preparation.locks())
+                planner.look_ahead()
+                files = reading.result()
                 pieces = self._plan(planner, pid, files)
                 data_files = tuple(planner.data_files.values())
         except (NoSuchProcess, OSError):
