@@ -43,6 +43,7 @@ def _may_have_own_mounts() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist the tests run one after the other
 def pytest_xdist_auto_num_workers() -> int:
     """Without mounts of its own, one worker would clean up the dead ones that another has to find."""
     return len(os.sched_getaffinity(0)) if _may_have_own_mounts() else 1
