@@ -6,7 +6,7 @@ the kernel's name for them or that of their executable or argv[0].
 Memory, the registers of every thread, what the kernel knows (open files, the system call and wait
 channel of each thread) and the executable with its libraries go into FILE, in the format snap(6) of
 Plan 9. The processes stand still while their memory is read, all together, and then run on. With
---fork they stand only while they make copies of themselves, some 10 ms for a GiB.
+--fork they stand only while they make copies of themselves, some 20 ms for a GiB.
 
 FILE appears only when it is complete, readable by you alone. Exit status: 0 when everything asked
 for is in it, 1 when something is missing (named on standard error), 2 for a wrong command line.

@@ -22,11 +22,12 @@ _STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
 """What shows the stop itself once a process is stopped, and so is read before."""
 
 _FILES: Final = ("maps", "auxv", "cmdline", "environ", "limits", "cgroup", "mountinfo", "io", "comm")
+_LINKS: Final = ("exe", "cwd", "root")
+
 _ROOM: Final = 128 << 10
 """Bytes for the files that are read at once, to begin with."""
 _SMAPS: Final = 25
 """How much longer than maps smaps is, at most: it takes too long to be read again for want of room."""
-_LINKS: Final = ("exe", "cwd", "root")
 
 _INODE_COLUMN: Final = {"net/tcp": 9, "net/tcp6": 9, "net/udp": 9, "net/udp6": 9, "net/unix": 6}
 """Where a line has the socket's inode, counted in words: net/ipv4/tcp_ipv4.c, net/unix/af_unix.c."""
