@@ -51,8 +51,9 @@ def compile_c(source: str, *flags: str, language: str = "c") -> Path:
     binary = _BUILD / key
     if not binary.exists():
         code = _BUILD / f"{key}.{language}"
-        code.write_text(source)
         draft = _BUILD / f"{key}.{os.getpid()}"
+        draft.write_text(source)
+        draft.rename(code)  # at once: another worker may be compiling it
         subprocess.run([compiler, "-g", "-o", draft, code, *flags], check=True)
         draft.rename(binary)
     return binary
