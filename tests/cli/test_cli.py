@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,13 +55,15 @@ def test_the_list_names_all_commands() -> None:
 
 
 def test_help_is_quick() -> None:
-    """`snap --help` takes less than 0.25 s; the best of three, for the machine may be busy."""
-    times = []
-    for _ in range(3):
-        begin = time.monotonic()
-        assert program("snap", "--help").returncode == 0
-        times.append(time.monotonic() - begin)
-    assert min(times) < 0.25
+    """`snap --help` takes less than 0.25 s of a processor, five times what is measured."""
+
+    def processor_time() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    begin = processor_time()
+    assert program("snap", "--help").returncode == 0
+    assert processor_time() - begin < 0.25
 
 
 @pytest.mark.parametrize("name", ["snap", "snapfs", "snaptui"])

@@ -174,7 +174,7 @@ def test_what_stands_still_is_said_to_and_for_how_long(tmp_path: Path, mode: str
         assert report["kind"] == "hung", report["verdict"]
         assert re.fullmatch(r"hung or idle: no thread has moved in \d+\.\d s", report["verdict"])
         assert movements(report) == dict.fromkeys(tids, "still")
-        assert 0.1 < report["seconds"] < longest
+        assert 0 < report["seconds"] < longest
     assert report["mappings"] == report["descriptors"] == []
 
 

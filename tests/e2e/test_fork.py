@@ -116,10 +116,10 @@ def test_interrupted_system_calls_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "time.sleep(1.5)",
-        "select.poll().poll(1500)",
-        "select.select([], [], [], 1.5)",
-        "threading.Event().wait(1.5)",
+        "time.sleep(4)",
+        "select.poll().poll(4000)",
+        "select.select([], [], [], 4)",
+        "threading.Event().wait(4)",
     ],
     ids=["sleep", "poll", "select", "futex"],
 )
@@ -135,7 +135,7 @@ print(time.monotonic() - began)
     with running_python(code) as victim:
         victim.wait_asleep()
         taken(tmp_path / "x.snap", victim.pid)
-        assert 1.5 <= float(victim.readline()) < 2.5
+        assert 4 <= float(victim.readline()) < 6
 
 
 def test_several_processes_are_copied_together(tmp_path: Path) -> None:
