@@ -16,6 +16,8 @@ enum {
     ALIGNMENT = 16 << 10,   // of the pools and spans that allocators cut memory into
     ROWS = 512,             // of a piece: below IOV_MAX
     MAX_THREADS = 8,
+    MUCH = 4 << 20,         // bytes for which it is worth while to ask for blocks of the disk at once
+    PLENTY = 16,            // times as many are to be free
     SPINS = 2000,           // looks, 0.1 ms, before a thread sleeps until its turn: to be woken takes as long
     MACHINE_PAGE = 4096,    // or a divisor of it: what is skipped at a time where memory can't be read
 };
@@ -60,6 +62,7 @@ typedef struct {
     pthread_cond_t landed;  // something has been written
     uint64_t flying[MAX_THREADS];  // from where on each thread is just writing; UINT64_MAX: nowhere
     Cache caches[MAX_THREADS];  // one for each thread
+    uint64_t set_aside;  // up to here the file has its blocks on the disk already
     uint8_t *rooms[MAX_THREADS];  // what a thread works in: kept, for new memory costs the kernel a fault a page
     int cache_count;
 } Encoder;

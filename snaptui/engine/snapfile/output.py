@@ -170,13 +170,15 @@ class _NamedFile:
         return len(data)
 
     def commit(self) -> int:
+        size = os.fstat(self.fd).st_size
+        os.ftruncate(self.fd, size)  # gives blocks back that were set aside (take.c) and not needed
         if self._sync:
             os.fsync(self.fd)
         if not self._draft:
             self._draft = self._link()
         replace(self._draft, self._target)
         self._draft = ""
-        return os.fstat(self.fd).st_size
+        return size
 
     def close(self) -> None:
         if self._draft:
