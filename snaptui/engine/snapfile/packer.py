@@ -20,15 +20,16 @@ from snaptui.engine.snapfile.following import Make, Piece
 _SETTINGS: Final = (
     {"compression_level": 1, "window_log": 17, "hash_log": 13, "min_match": 6},
     {"compression_level": 1, "window_log": 14, "hash_log": 12, "min_match": 6},
+    {"compression_level": 1, "window_log": 19, "hash_log": 15, "min_match": 5},
     {"compression_level": 3},
 )
 """Ways to pack, the quickest first.
 
 The second is for memory that an allocator has cut into pools of 16 KiB, each for objects of one size, as
 Python's does: a window of that size makes blocks of that size, with codes that suit their pools, and a larger
-one finds no more there. The third, zstd's default, is for code and text.
+one finds no more there. The third is for code, and the fourth, zstd's default, for text.
 """
-_COSTS: Final = (0.0, 0.003, 0.008)
+_COSTS: Final = (0.0, 0.003, 0.003, 0.013)
 """What the time of each counts, in bytes of the result to a byte of memory: so much a slower one must save.
 
 Not a share of the result: what packs to a twentieth is packed as slowly, and there is little left to save.
