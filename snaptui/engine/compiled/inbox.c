@@ -18,7 +18,9 @@ enum {
     NO_TAG = 0xffff,
     READ_SIZE = 23,      // size[4] Tread tag[2] fid[4] offset[8] count[4], read(5)
     HEADER = 11,         // size[4] Rread tag[2] count[4]
+    LINE = 64,           // bytes: where the data of an answer begin, the kernel copies to it as fast as it can
     PIECE = 128 << 10,   // bytes of a long answer that are sent before the next ones are read
+    FIRST = PIECE + LINE - HEADER,  // and of data in its first piece
     FILES = 16,          // that are known at a time
     LOOK = 50000,        // nanoseconds that a thread looks for the next message before it sleeps
     SOON = 100000,       // nanoseconds, being woken up included, within which looking would have found the message
@@ -26,8 +28,8 @@ enum {
 
 // The answer to a read: the whole of it, or the piece of it that is sent next.
 typedef struct {
-    uint8_t *bytes;
-    uint64_t room;
+    uint8_t *line;  // in which the header ends; the data follow
+    uint64_t room;  // for data
     const Extents *file;
     uint64_t offset, count;
     uint64_t read;  // bytes that were read already, of `plan`
@@ -49,8 +51,8 @@ typedef struct {
 static atomic_flag looking = ATOMIC_FLAG_INIT;
 
 void inbox_close(Inbox *inbox) {
-    free(inbox->answers[0].bytes);
-    free(inbox->answers[1].bytes);
+    free(inbox->answers[0].line);
+    free(inbox->answers[1].line);
     free(inbox);
 }
 
@@ -120,15 +122,16 @@ static int is_answer(const Answer *answer, const Extents *file, uint64_t offset,
 
 // Have an answer to a read, and the first piece of it read. 0: it can't be had here, or not without waiting for a disk.
 static int prepare(Answer *answer, const Extents *file, uint64_t offset, uint64_t count) {
-    uint64_t piece = count < PIECE ? count : PIECE;
+    uint64_t piece = count < FIRST ? count : FIRST;
     answer->file = NULL;
-    if (HEADER + piece > answer->room) {
-        uint8_t *larger = realloc(answer->bytes, HEADER + piece);
+    if (piece > answer->room) {
+        uint8_t *larger = aligned_alloc(LINE, LINE + (piece + LINE - 1) / LINE * LINE);
         if (!larger) return 0;
-        answer->bytes = larger, answer->room = HEADER + piece;
+        free(answer->line);
+        answer->line = larger, answer->room = piece;
     }
     if (extents_plan(file, offset, count, &answer->plan) ||
-        plan_read(file->pages, &answer->plan, 0, piece, answer->bytes + HEADER, file->pages->flags))
+        plan_read(file->pages, &answer->plan, 0, piece, answer->line + LINE, file->pages->flags))
         return 0;
     answer->file = file, answer->offset = offset, answer->count = count, answer->read = piece;
     return 1;
@@ -136,10 +139,14 @@ static int prepare(Answer *answer, const Extents *file, uint64_t offset, uint64_
 
 // Send an answer. 1: it was sent; 0: it can't be, and nothing was sent; -errno: the connection must end. The last piece
 // is sent when the file was seen to be unchanged: what a client has been told whole was right.
+//
+// The kernel puts what is sent to where a page begins. The second piece and all that follow are copied from there to a
+// line past the begin of a page, in a client whose buffer begins with one: AMD's processors (Zen 3) copy at a third of
+// their speed to 1 to 31 bytes past it, where they would be with the header alone before them.
 static int send_answer(Inbox *inbox, Answer *answer, const uint8_t *tag) {
     const Pages *pages = answer->file->pages;
     uint32_t size = htole32(HEADER + answer->count), payload = htole32(answer->count);
-    uint8_t *header = answer->bytes, *data = header + HEADER;
+    uint8_t *data = answer->line + LINE, *header = data - HEADER;
     memcpy(header, &size, 4), header[4] = TREAD + 1, memcpy(header + 5, tag, 2), memcpy(header + 7, &payload, 4);
     if (!pages_unchanged(pages)) return 0;
     int error = send_all(inbox, header, HEADER + answer->read);
