@@ -101,6 +101,17 @@ class MemoryReader:
             self.missed.append((address, len(view)))
 
 
+def read_memory(tid: int, fd: int, address: int, view: memoryview) -> list[tuple[int, int]]:
+    """Fill `view` with memory from `address` on. Returns and raises what `read_file` does.
+
+    `fd` is /proc/PID/mem, which takes half as long again: for what the process itself may not read.
+    """
+    here = (ctypes.c_size_t * 2)(ctypes.addressof(ctypes.c_char.from_buffer(view)), len(view))
+    there = (ctypes.c_size_t * 2)(address, len(view))
+    done = max(0, _libc.process_vm_readv(tid, here, 1, there, 1, 0))
+    return read_file(fd, address + done, view[done:])
+
+
 def read_file(fd: int, address: int, view: memoryview) -> list[tuple[int, int]]:
     """Fill `view` with memory from `address` on by /proc/PID/mem, which ignores the process's permissions.
 
