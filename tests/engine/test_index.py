@@ -131,13 +131,17 @@ def test_indexes_used_longest_ago_make_room(
     assert not first.exists()
 
 
-@pytest.fixture(params=["plain", "odd"])
+@pytest.fixture(params=["plain", "odd", "often odd", "compressed"])
 def snapshot_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file as we write it; and one whose fields are padded as nobody does, but snap(6) allows."""
     path = tmp_path / "a.snap"
-    write(path, 4)
-    if request.param == "odd":
-        path.write_bytes(path.read_bytes().replace(b"m7           ", b"m          7   ", 50))
+    write(path, 4, compress=request.param == "compressed")
+    if "odd" in request.param:
+        parts = path.read_bytes().split(b"m7           ")
+        every, most = (3, len(parts)) if request.param == "often odd" else (1, 50)
+        padded = [number % every == 0 and number < most for number in range(len(parts) - 1)]
+        fields = [b"m          7   " if odd else b"m7           " for odd in padded]
+        path.write_bytes(b"".join(part + field for part, field in zip(parts, [*fields, b""], strict=True)))
     yield path
 
 

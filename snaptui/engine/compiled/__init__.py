@@ -64,6 +64,7 @@ _FUNCTIONS: Final = {
         ),
     ),
     "scan_pages": (U64, (ctypes.c_char_p, U64, U64, POINTER, POINTER, POINTER, Columns, U64)),
+    "scan_file": (U64, (INT, U64, POINTER, POINTER, POINTER, Columns, U64)),
     "pages_flags": (INT, (INT,)),
     "pages_read": (INT, (POINTER, U64, U64, POINTER)),
     "pages_unchanged": (INT, (POINTER,)),

@@ -83,7 +83,7 @@ class PlainSource:
             content = os.pread(self.descriptor, size, offset)
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
-        self._unchanged.check()
+        self.check()
         return content
 
     def pread_into(self, offset: int, buffer: memoryview) -> int:
@@ -91,8 +91,12 @@ class PlainSource:
             size = os.preadv(self.descriptor, [buffer], offset)
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
-        self._unchanged.check()
+        self.check()
         return size
+
+    def check(self) -> None:
+        """Raise SnapError if the file was written to since; to be asked after `descriptor` was read."""
+        self._unchanged.check()
 
     def close(self) -> None:
         os.close(self.descriptor)

@@ -56,18 +56,29 @@ def is_there() -> bool:
 
 def scan_pages(window: bytes, place: Place, runs: Columns) -> None:
     """Find runs of descriptions of whole pages from `place` on, which is moved to what is left."""
+    at = compiled.U64(place.at)
+    _scan("scan_pages", (window, len(window), place.base, ctypes.byref(at)), place, runs)
+    place.at = at.value
+
+
+def scan_file(fd: int, most: int, place: Place, runs: Columns) -> None:
+    """The same in a plain file: read here, about `most` bytes of it."""
+    position = compiled.U64(place.base + place.at)
+    _scan("scan_file", (fd, most, ctypes.byref(position)), place, runs)
+    place.base, place.at = position.value, 0
+
+
+def _scan(name: str, where: tuple[object, ...], place: Place, runs: Columns) -> None:
     library = compiled.library()
     assert library is not None, "is_there() was asked"
-    at, count, next_page = compiled.U64(place.at), compiled.U64(place.count), compiled.U64(place.next_page)
+    count, next_page = compiled.U64(place.count), compiled.U64(place.next_page)
     columns = (runs.first, runs.position, runs.stride, runs.number_at, runs.kind)
     found = [array(column.typecode, bytes(column.itemsize * _RUNS)) for column in columns]
-    number = library.scan_pages(
-        *(window, len(window), place.base, ctypes.byref(at), ctypes.byref(count), ctypes.byref(next_page)),
-        *(compiled.Columns(*(column.buffer_info()[0] for column in found)), _RUNS),
-    )
+    room = compiled.Columns(*(column.buffer_info()[0] for column in found))
+    number = getattr(library, name)(*where, ctypes.byref(count), ctypes.byref(next_page), room, _RUNS)
     for column, values in zip(columns, found, strict=True):
         column.extend(values[:number])
-    place.at, place.count, place.next_page = at.value, count.value, next_page.value
+    place.count, place.next_page = count.value, next_page.value
 
 
 class NativeEncoder:
