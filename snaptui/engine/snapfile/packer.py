@@ -16,20 +16,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from snaptui.engine.snapfile.following import Make, Piece
+from snaptui.engine.snapfile.model import RAW_SIZE
 
-_SETTINGS: Final = (
+_BLOCK: Final = 1015
+"""ZSTD_c_maxBlockSize (zstd.h, since 1.5.5), of which Python has no name."""
+_SETTINGS: Final[tuple[Mapping[str | int, int], ...]] = (
     {"compression_level": 1, "window_log": 17, "hash_log": 13, "min_match": 6},
-    {"compression_level": 1, "window_log": 14, "hash_log": 12, "min_match": 6},
+    {"compression_level": 1, "window_log": 17, "hash_log": 12, "min_match": 7, _BLOCK: 16 * RAW_SIZE},
     {"compression_level": 1, "window_log": 19, "hash_log": 15, "min_match": 5},
-    {"compression_level": 3},
+    {"compression_level": 3, "window_log": 18, "hash_log": 13, "chain_log": 13, "min_match": 6},
 )
 """Ways to pack, the quickest first.
 
 The second is for memory that an allocator has cut into pools of 16 KiB, each for objects of one size, as
-Python's does: a window of that size makes blocks of that size, with codes that suit their pools, and a larger
-one finds no more there. The third is for code, and the fourth, zstd's default, for text.
+Python's does: blocks of what such a pool takes in the file get codes that suit it. The third is for code. The
+fourth looks for long repetitions too, in tables that a core's second cache can hold: for text, and for small
+objects that are all alike.
 """
-_COSTS: Final = (0.0, 0.003, 0.003, 0.013)
+_COSTS: Final = (0.0, 0.003, 0.003, 0.004)
 """What the time of each counts, in bytes of the result to a byte of memory: so much a slower one must save.
 
 Not a share of the result: what packs to a twentieth is packed as slowly, and there is little left to save.
@@ -90,16 +94,22 @@ class Packing:
             return self._chosen[area]
 
 
-def _pack(settings: Mapping[str, int]) -> Pack:
+def _pack(settings: Mapping[str | int, int]) -> Pack:
     # By the thread that packs, and not for who writes plain files; pyzstd takes four times as long to import.
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
 
-    compressor = zstd.ZstdCompressor(
-        options={zstd.CompressionParameter[name]: value for name, value in settings.items()}
-    )
+    options = {
+        zstd.CompressionParameter[name] if isinstance(name, str) else name: value
+        for name, value in settings.items()
+    }
+    try:
+        compressor = zstd.ZstdCompressor(options=options)
+    except ValueError:  # an older library: there a block is as large as the window, if not larger
+        del options[_BLOCK]
+        compressor = zstd.ZstdCompressor(options={**options, zstd.CompressionParameter.window_log: 14})
 
     def pack(content: bytes | memoryview) -> bytes:
         compressor.set_pledged_input_size(len(content))
