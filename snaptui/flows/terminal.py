@@ -34,6 +34,7 @@ class Terminal(LinuxDriver):
         hangup = select.poll()
         hangup.register(self.fileno, 0)  # POLLHUP and POLLERR are told always: poll(2)
         hangup.poll()
+        self.exit_event.set()  # the thread that reads keys ends, also of an app that is just ending
         self._app.post_message(TerminalGone())
 
 
