@@ -28,13 +28,41 @@ class Terminal(LinuxDriver):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._file = _Forgiving(sys.__stderr__)  # type: ignore[assignment,arg-type]
+        self._is_suspended = False
         threading.Thread(target=self._watch, name="terminal", daemon=True).start()
+
+    def suspend_application_mode(self) -> None:
+        """Leave the terminal to others."""
+        self._is_suspended = True
+        super().suspend_application_mode()
+
+    def resume_application_mode(self) -> None:
+        """Take the terminal again; also called for each SIGCONT.
+
+        One comes to who was not stopped, too: with the SIGHUP of a terminal that vanishes. Textual by itself
+        then starts a second thread that reads keys, of which nobody knows: an app that is ending never does.
+        """
+        if self._is_suspended:
+            super().resume_application_mode()
+            self._is_suspended = not self._reads_keys  # in the background it waits for the next SIGCONT
+        elif self._reads_keys:  # not from here, where a signal may have interrupted a write
+            self._loop.call_soon_threadsafe(self._take_again)
+
+    @property
+    def _reads_keys(self) -> bool:
+        return self._key_thread is not None and self._key_thread.is_alive()
+
+    def _take_again(self) -> None:
+        """Who was stopped by SIGSTOP may find the terminal as a shell left it."""
+        if self._reads_keys:
+            self._must_signal_resume = True
+            self.suspend_application_mode()
+            self.resume_application_mode()
 
     def _watch(self) -> None:
         hangup = select.poll()
         hangup.register(self.fileno, 0)  # POLLHUP and POLLERR are told always: poll(2)
         hangup.poll()
-        self.exit_event.set()  # the thread that reads keys ends, also of an app that is just ending
         self._app.post_message(TerminalGone())
 
 
