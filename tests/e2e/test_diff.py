@@ -169,12 +169,16 @@ def test_what_stands_still_is_said_to_and_for_how_long(tmp_path: Path, mode: str
         snap("--every", "300ms", "--count", 3, "-o", tmp_path / "h-%n.snap", victim.pid).expect(0)
         longest = time.monotonic() - began
         tids = victim.threads()
-    for before, after in ((1, 2), (1, 3), (2, 3)):
+    seconds = []
+    for before, after in ((1, 2), (2, 3), (1, 3)):
         report = diff(tmp_path / f"h-{before}.snap", tmp_path / f"h-{after}.snap")
         assert report["kind"] == "hung", report["verdict"]
         assert re.fullmatch(r"hung or idle: no thread has moved in \d+\.\d s", report["verdict"])
         assert movements(report) == dict.fromkeys(tids, "still")
-        assert 0 < report["seconds"] < longest
+        seconds.append(report["seconds"])
+    assert min(seconds) > 0
+    assert seconds[2] == pytest.approx(seconds[0] + seconds[1])
+    assert seconds[2] < longest
     assert report["mappings"] == report["descriptors"] == []
 
 

@@ -1,0 +1,38 @@
+"""Frames of zstd, by every setting and with libraries of other versions."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+
+from snaptui.engine.snapfile import packer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+CONTENT = b"".join(b"r%0512d" % (n % 50) + random.Random(n).randbytes(512) for n in range(1024))
+
+
+@pytest.mark.parametrize("number", range(len(packer._SETTINGS)))
+def test_every_setting_makes_a_frame_of_its_own(number: int) -> None:
+    pack = packer._pack(packer._SETTINGS[number])
+    for part in (CONTENT, CONTENT[:1], CONTENT[:300_000]):
+        frame = pack(part)
+        assert zstd.get_frame_info(frame).decompressed_size == len(part)
+        assert zstd.decompress(frame) == part
+
+
+def test_a_library_that_cannot_limit_blocks_has_small_windows_in_their_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 1099 is a parameter that no library knows, as older ones do not know that of the size of blocks.
+    monkeypatch.setattr(packer, "_BLOCK", 1099)
+    (settings,) = (settings for settings in packer._SETTINGS if 1015 in settings)
+    older = {(1099 if name == 1015 else name): value for name, value in settings.items()}
+    frame = packer._pack(older)(CONTENT)
+    assert zstd.decompress(frame) == CONTENT
+    assert frame == packer._pack({**{k: v for k, v in older.items() if k != 1099}, "window_log": 14})(CONTENT)
