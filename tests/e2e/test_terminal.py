@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -238,7 +239,11 @@ def test_one_who_was_not_stopped_may_be_told_to_go_on_and_ends_when_told_to(tmp_
                 return True
             return False
 
-        wait_until(has_ended, "the app ends")
+        try:
+            wait_until(has_ended, "the app ends")
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # a terminal that vanishes would not end it either
+                os.kill(pid, signal.SIGKILL)
         assert terminal.status() == 0
 
 
