@@ -298,9 +298,9 @@ async def test_five_thousand_processes_are_taken_in_quickly(tmp_path: Path) -> N
     async with app.run_test(size=(200, 50)) as pilot:
         await until_shown(pilot, "worker-10")
         pane = app.screen.query_one("#processes")
-        began = time.perf_counter()
+        began = time.thread_time()  # other tests that run now do not count
         pane._show()  # type: ignore[attr-defined]
-        assert time.perf_counter() - began < 0.1, "measured: 20 ms; 0.1 s would be felt"
+        assert time.thread_time() - began < 0.1, "measured: 20 ms; 0.1 s would be felt"
         await pilot.press("end")
         await until_shown(pilot, "worker-4999")
 

@@ -103,7 +103,7 @@ def _pack(settings: Mapping[str | int, int]) -> Pack:
 
     options = {
         zstd.CompressionParameter[name] if isinstance(name, str) else name: value
-        for name, value in settings.items()
+        for name, value in (*settings.items(), ("checksum_flag", 1))
     }
     try:
         compressor = zstd.ZstdCompressor(options=options)
