@@ -134,4 +134,4 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
 def test_psu_imports_nothing_heavy() -> None:
     code = "import snaptui.cli, snaptui.commands.psu, sys; print('\\n'.join(sys.modules))"
     out = subprocess.check_output([sys.executable, "-c", code], env=environment(), text=True)
-    assert not {"rich", "numpy", "ptrace", "textual", "pyzstd", "psutil"} & set(out.split())
+    assert not {"rich", "numpy", "ptrace", "textual", "backports", "psutil"} & set(out.split())

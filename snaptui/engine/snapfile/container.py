@@ -1,23 +1,18 @@
 """The file around a snapshot: where its bytes come from, plain or in seekable zstd.
 
-A compressed snapshot is the same bytes in zstd's *seekable format*: frames that can be unpacked
-one by one, and a table of them at the end. `zstd -d` unpacks it; we read it at random.
+A compressed snapshot is the same bytes in zstd's seekable format. `zstd -d` unpacks it; we read it at random.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from snaptui.engine.errors import AccessDenied, FormatError, SnapError
 from snaptui.engine.progress import CancelToken, Progress, Sink, ignore
 from snaptui.engine.snapfile.model import MAGIC
 from snaptui.engine.snapfile.output import open_output
-
-if TYPE_CHECKING:
-    from pyzstd import SeekableZstdFile
+from snaptui.engine.snapfile.seekable import Frames
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
 _PIECE: Final = 4 << 20
@@ -108,33 +103,19 @@ class ZstdSource:
     compressed = True
 
     def __init__(self, fd: int) -> None:
-        from pyzstd import SeekableFormatError, SeekableZstdFile
-
+        self._fd = fd
         self.stored_size = os.fstat(fd).st_size
         self._unchanged = _Unchanged(fd)
         self.identity = _identity(fd)
-        self._lock = threading.Lock()
-        self._raw = os.fdopen(fd, "rb")
-        try:
-            self._file: SeekableZstdFile = SeekableZstdFile(self._raw, "r")
-            self.size = self._file.seek(0, os.SEEK_END)
-        except (SeekableFormatError, OSError) as error:
-            self._raw.close()
-            raise FormatError(
-                "is zstd, but not of the seekable kind, or cut short",
-                help="unpack it with `zstd -d`, then read the result or compress it with `snaptui compress`",
-            ) from error
+        self._frames = Frames(fd)
+        self.size = self._frames.size
 
     def pread(self, offset: int, size: int) -> bytes:
-        from pyzstd import SeekableFormatError, ZstdError
-
         try:
-            with self._lock:
-                self._file.seek(offset)
-                content = self._file.read(size)
-        except (ZstdError, SeekableFormatError, EOFError, ValueError) as error:
+            content = self._frames.pread(offset, size)
+        except FormatError:
             self._unchanged.check()
-            raise FormatError(f"the compressed data is damaged near byte {offset}: {error}") from error
+            raise
         except OSError as error:
             raise SnapError(f"cannot read the snapshot: {error.strerror}") from error
         self._unchanged.check()
@@ -146,8 +127,7 @@ class ZstdSource:
         return len(content)
 
     def close(self) -> None:
-        self._file.close()
-        self._raw.close()
+        os.close(self._fd)
 
 
 def open_source(path: str) -> Source:
@@ -165,26 +145,28 @@ def open_source(path: str) -> Source:
         raise SnapError(f"{path}: {error.strerror}") from error
     try:
         start = os.pread(fd, len(MAGIC), 0)
-        os.lseek(fd, 0, os.SEEK_SET)
     except OSError as error:
         os.close(fd)
         raise SnapError(f"{path}: {error.strerror}, a snapshot is a regular file") from error
     if start.startswith(ZSTD_MAGIC):
-        return _named(path, ZstdSource, fd)
+        return _compressed(path, fd)
     if start.startswith(MAGIC):
         return PlainSource(fd)
     os.close(fd)
     raise FormatError(f"{path}: is no snapshot: it does not begin with '{MAGIC.decode()}'")
 
 
-def _named(path: str, kind: Callable[[int], Source], fd: int) -> Source:
+def _compressed(path: str, fd: int) -> ZstdSource:
     try:
-        source = kind(fd)
+        source = ZstdSource(fd)
+        if source.pread(0, len(MAGIC)) != MAGIC:
+            raise FormatError(f"does not hold a snapshot: it does not begin with '{MAGIC.decode()}'")
     except FormatError as error:
+        os.close(fd)
         raise FormatError(f"{path}: {error}", help=error.help) from error
-    if source.pread(0, len(MAGIC)) != MAGIC:
-        source.close()
-        raise FormatError(f"{path}: does not hold a snapshot: it does not begin with '{MAGIC.decode()}'")
+    except SnapError:
+        os.close(fd)
+        raise
     return source
 
 

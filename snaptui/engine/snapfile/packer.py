@@ -1,22 +1,16 @@
-"""Packing a snapshot into the seekable zstd format, on all processors.
-
-pyzstd reads this format, and writes it too, but on one processor: that takes longer than to save a process.
-Format: contrib/seekable_format/zstd_seekable_compression_format.md of zstd: frames, and a table of them in a
-skippable frame at the end.
-"""
+"""Packing a snapshot into frames of zstd's seekable format, on all processors."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import struct
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from snaptui.engine.snapfile.following import Make, Piece
 from snaptui.engine.snapfile.model import RAW_SIZE
+from snaptui.engine.snapfile.seekable import SeekTable
 
 _BLOCK: Final = 1015
 """ZSTD_c_maxBlockSize (zstd.h, since 1.5.5), of which Python has no name."""
@@ -46,12 +40,6 @@ _THREADS: Final = min(8, os.cpu_count() or 1)
 _NICE: Final = 10
 """How far packing stands back: while processes stand, whoever reads their memory comes first."""
 
-_SKIPPABLE: Final = 0x184D2A5E
-_ENTRY: Final = struct.Struct("<II")  # bytes packed, bytes unpacked
-_HEADER: Final = struct.Struct("<II")  # magic number, size of what follows
-_FOOTER: Final = struct.Struct("<IBI")  # number of frames, descriptor (no checksums), magic number
-_SEEKABLE: Final = 0x8F92EAB1
-
 Pack = Callable[[bytes | memoryview], bytes]
 
 
@@ -62,7 +50,7 @@ class Packing:
     whole = True
 
     def __init__(self) -> None:
-        self._table = bytearray()
+        self._table = SeekTable()
         self._choosing = threading.Lock()
         self._chosen: dict[int, int] = {}
 
@@ -75,13 +63,11 @@ class Packing:
 
     def made(self, piece: Piece, size: int) -> None:
         """Note a frame in the table."""
-        self._table += _ENTRY.pack(size, piece.size)
+        self._table.add(size, piece.size)
 
     def end(self) -> bytes:
         """The table."""
-        count = len(self._table) // _ENTRY.size
-        head = _HEADER.pack(_SKIPPABLE, len(self._table) + _FOOTER.size)
-        return head + self._table + _FOOTER.pack(count, 0, _SEEKABLE)
+        return self._table.encode()
 
     def _choice(self, piece: Piece, sample: memoryview, packs: Sequence[Pack]) -> int:
         """Which of the settings a piece gets: whoever comes first to an area tries what is best there."""
@@ -95,15 +81,11 @@ class Packing:
 
 
 def _pack(settings: Mapping[str | int, int]) -> Pack:
-    # By the thread that packs, and not for who writes plain files; pyzstd takes four times as long to import.
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
+    from snaptui.engine.snapfile.zstdlib import zstd
 
     options = {
         zstd.CompressionParameter[name] if isinstance(name, str) else name: value
-        for name, value in (*settings.items(), ("checksum_flag", 1))
+        for name, value in (*settings.items(), ("checksum_flag", 1))  # of a garbled frame 9 of 10 unpack else
     }
     try:
         compressor = zstd.ZstdCompressor(options=options)
