@@ -14,6 +14,7 @@ import pytest
 from snaptui.engine.errors import Cancelled
 from snaptui.engine.progress import CancelToken, ignore
 from snaptui.engine.snapfile.following import PIECE, Follower, Make, Piece
+from snaptui.engine.snapfile.spool import open_spool
 
 CONTENT = random.Random(1).randbytes(20 * PIECE + 12345)
 
@@ -96,6 +97,30 @@ def test_a_piece_begins_at_a_mark_that_is_not_too_near(fd: int) -> None:
     assert starts[:5] == [0, PIECE, last, 3 * PIECE - 10, 4 * PIECE - 10]
     assert 9 * PIECE - 500 in starts
     assert sum(piece.size for piece in passing.pieces) == len(CONTENT)
+
+
+def test_the_file_is_freed_once_it_is_complete_and_not_before() -> None:
+    """While it grows, who writes it reads in it whether pages are equal."""
+    fd = open_spool("/dev/shm")
+    target = Target()
+    follower = Follower(fd, target, Reversing())
+    grow(follower, fd)
+    while len(target.content) < 20 * PIECE:
+        time.sleep(0.001)
+    assert os.fstat(fd).st_blocks * 512 >= len(CONTENT)
+    follower.finish(ignore, CancelToken())
+    assert os.fstat(fd).st_blocks * 512 < len(CONTENT) - (15 << 20)
+    os.close(fd)
+
+
+def test_a_piece_tells_how_much_waits_behind_it(fd: int) -> None:
+    passing = Reversing()
+    os.pwrite(fd, CONTENT, 0)
+    follower = Follower(fd, Target(), passing)
+    follower.advance(len(CONTENT))
+    follower.finish(ignore, CancelToken())
+    for piece in passing.pieces:
+        assert piece.backlog == len(CONTENT) - piece.start - piece.size
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), MemoryError(), SystemExit()])

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from snaptui.engine.snapfile import packer
+from snaptui.engine.snapfile.following import Piece
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -36,3 +37,21 @@ def test_a_library_that_cannot_limit_blocks_has_small_windows_in_their_place(
     frame = packer._pack(older)(CONTENT)
     assert zstd.decompress(frame) == CONTENT
     assert frame == packer._pack({**{k: v for k, v in older.items() if k != 1099}, "window_log": 14})(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("hurries", "backlog", "is_quick"),
+    [(True, 1 << 30, True), (True, 1 << 20, False), (False, 1 << 30, False)],
+)
+def test_who_hurries_and_has_much_to_do_packs_the_quickest_way(
+    hurries: bool, backlog: int, is_quick: bool
+) -> None:
+    # Pools of 16 pages, each with letters of its own.
+    chance = random.Random(5)
+    pools = [bytes(chance.choices(range(first, first + 16), k=16 * 1025)) for first in range(0, 240, 5)]
+    content = b"".join(pools)
+    quickest = packer._pack(packer._SETTINGS[0])(content)
+    packing = packer.Packing()
+    packing.hurries = hurries
+    frame = packing.maker()(memoryview(content), Piece(0, 0, len(content), backlog))
+    assert (frame == quickest) == is_quick

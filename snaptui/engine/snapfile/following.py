@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from snaptui.engine.progress import CancelToken, Progress, Sink
+from snaptui.engine.snapfile.spool import Freeing
 
 PIECE: Final = 1025 << 10
 """Bytes of a piece at most: a MiB of memory, with the flags of its pages."""
@@ -33,6 +34,8 @@ class Piece(NamedTuple):
     start: int
     size: int
     """0: behind the last one, for what follows it."""
+    backlog: int
+    """Bytes that wait behind it already."""
 
 
 class Passing(Protocol):
@@ -87,6 +90,7 @@ class Follower:
         self._turn = 0  # the number of the piece to be written next
         self._is_writing = False
         self._passed = 0
+        self._freeing = Freeing(fd)
         self._is_complete = self._has_ended = self._is_stopped = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -148,7 +152,8 @@ class Follower:
             self._changed.wait_for(lambda: self._is_stopped or self._is_complete or self._is_ready)
             if self._is_stopped or self._has_ended:
                 return None
-            piece = Piece(self._number, self._given, self._next_size())
+            size = self._next_size()
+            piece = Piece(self._number, self._given, size, self._available - self._given - size)
             self._given, self._number = self._given + piece.size, self._number + 1
             self._has_ended = not piece.size
             return piece
@@ -190,6 +195,8 @@ class Follower:
             with self._changed:
                 self._turn, self._passed = self._turn + 1, self._passed + piece.size
                 self._changed.notify_all()
+            if self._is_complete:  # who wrote the file reads in it no more
+                self._freeing.up_to(self._passed)
 
     def _next_made(self) -> tuple[Piece, bytes | memoryview] | None:
         with self._changed:

@@ -19,6 +19,7 @@ from snaptui.engine.progress import CancelToken, Sink, ignore
 from snaptui.engine.replacing import replace
 from snaptui.engine.snapfile.following import Follower, Unchanged
 from snaptui.engine.snapfile.packer import Packing
+from snaptui.engine.snapfile.spool import open_spool, spool_directory
 
 STDOUT: Final = "-"
 
@@ -31,16 +32,13 @@ class Output:
         self._destination = destination
         self._size = 0
         self._follower: Follower | None = None
+        self._packing = Packing() if compress else None
         if isinstance(destination, _NamedFile) and not compress:
             self._fd = os.dup(destination.fd)
             return
-        import tempfile  # 4 ms, not for who writes plain files
-
         with _worded(f"{destination.spool}: no room for the plain form of the snapshot"):
-            spool = tempfile.TemporaryFile(dir=destination.spool)  # noqa: SIM115 (its copy is kept)
-            with spool:
-                self._fd = os.dup(spool.fileno())
-        self._follower = Follower(self._fd, destination, Packing() if compress else Unchanged())
+            self._fd = open_spool(destination.spool)
+        self._follower = Follower(self._fd, destination, self._packing or Unchanged())
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the plain snapshot. Raises `OutputError`: no space, or nobody reads the pipe any more."""
@@ -69,6 +67,18 @@ class Output:
             with _worded(self.name):
                 self._follower.check()
             self._follower.advance(self._size, marks)
+
+    @contextlib.contextmanager
+    def hurried(self) -> Iterator[None]:
+        """While processes stand: packing takes less of the processors, and the result more room."""
+        if self._packing is None:
+            yield
+            return
+        self._packing.hurries = True
+        try:
+            yield
+        finally:
+            self._packing.hurries = False
 
     def failed(self, error: OSError) -> SnapError:
         """What went wrong there, in words."""
@@ -130,7 +140,7 @@ class _Stream:
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
-        self.spool = _spool_directory()
+        self.spool = spool_directory()
         self._fd = fd
         self._size = 0
 
@@ -200,14 +210,6 @@ class _NamedFile:
     def _draft_name(self) -> str:
         base = os.path.basename(self._target)
         return os.path.join(self.spool, f".{base[:200]}.{os.urandom(4).hex()}")
-
-
-def _spool_directory() -> str:
-    """Where the plain form of a piped snapshot is kept: where temporary files may be large."""
-    for directory in (os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"):
-        if directory and os.access(directory, os.W_OK | os.X_OK):
-            return directory
-    return "."
 
 
 def _write_all(fd: int, data: bytes | memoryview) -> None:

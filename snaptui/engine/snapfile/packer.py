@@ -36,6 +36,8 @@ _SAMPLE: Final = 128 << 10
 """Bytes from the beginning of a piece: in half as many, a small window seems better than it is."""
 _AREA: Final = 32 << 20
 """Bytes of the file that are packed alike: to try for each frame took a tenth of the time, for no gain."""
+_BACKLOG: Final = 32 << 20
+"""Bytes that may wait before those who hurry pack the quickest way."""
 _THREADS: Final = min(8, os.cpu_count() or 1)
 _NICE: Final = 10
 """How far packing stands back: while processes stand, whoever reads their memory comes first."""
@@ -50,6 +52,8 @@ class Packing:
     whole = True
 
     def __init__(self) -> None:
+        self.hurries = False
+        """Whether who writes the file needs the processors, too, and processes stand until it is done."""
         self._table = SeekTable()
         self._choosing = threading.Lock()
         self._chosen: dict[int, int] = {}
@@ -71,6 +75,8 @@ class Packing:
 
     def _choice(self, piece: Piece, sample: memoryview, packs: Sequence[Pack]) -> int:
         """Which of the settings a piece gets: whoever comes first to an area tries what is best there."""
+        if self.hurries and piece.backlog > _BACKLOG:
+            return 0
         area = piece.start // _AREA
         with self._choosing:
             if area not in self._chosen:

@@ -138,7 +138,8 @@ class _Capture:
         writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
         with contextlib.closing(writer):
             self._write_text(writer, images)
-            self._write_memory(writer, images, preparation)
+            with self._output.hurried():
+                self._write_memory(writer, images, preparation)
             if not self._taken:
                 raise NothingSaved("there is nothing to save")
             for taken in self._taken:
