@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from snaptui.cli import snaptui
+from snaptui.start import snaptui
 
 snaptui()

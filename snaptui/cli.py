@@ -8,12 +8,14 @@ options. Only the module of the command that is run gets imported, so that `snap
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -137,19 +139,42 @@ def _formatter() -> type[argparse.HelpFormatter]:
     return argparse.RawDescriptionHelpFormatter
 
 
-def snap() -> NoReturn:
-    """The program `snap`."""
-    _main("snap", lambda argv: _parse(program_parser("snap"), argv))
+def main(program: str) -> NoReturn:
+    """Run `snap`, `snapfs` or `snaptui` with the arguments of this process, and end it."""
+    _fill_closed_streams()
+    # Imports make much that lasts, and no garbage: to look for it again and again takes a tenth of a start.
+    gc.set_threshold(50_000)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            # Names of files and processes are bytes: what the terminal can't show is escaped.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    status = _guard(program, lambda: _run(program))
+    # The interpreter would flush at its end too, but report a failure with a traceback.
+    status = _guard(program, lambda: _flush(status))
+    # What is left is for the kernel to take back: to look for garbage in it takes a tenth of a short run.
+    gc.freeze()
+    sys.exit(status)
 
 
-def snapfs() -> NoReturn:
-    """The program `snapfs`."""
-    _main("snapfs", lambda argv: _parse(program_parser("snapfs"), argv))
+def _run(program: str) -> int:
+    argv = sys.argv[1:]
+    arguments = _parse_snaptui(argv) if program == "snaptui" else _parse(program_parser(program), argv)
+    with _raised_interrupts():
+        status: int = arguments.run(arguments)
+    return status
 
 
-def snaptui() -> NoReturn:
-    """The program `snaptui`."""
-    _main("snaptui", _parse_snaptui)
+@contextlib.contextmanager
+def _raised_interrupts() -> Iterator[None]:
+    """Have ^C raise KeyboardInterrupt within the block, where it would end us without a word (start.py)."""
+    ends_us = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if ends_us:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ends_us:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _parse_snaptui(argv: Sequence[str]) -> argparse.Namespace:
@@ -185,22 +210,6 @@ def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
     return parser.parse_args(words)
 
 
-def _main(prog: str, parse: Callable[[Sequence[str]], argparse.Namespace]) -> NoReturn:
-    _fill_closed_streams()
-    # Imports make much that lasts, and no garbage: to look for it again and again takes a tenth of a start.
-    gc.set_threshold(50_000)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            # Names of files and processes are bytes: what the terminal can't show is escaped.
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    status = _guard(prog, lambda: _run(parse(sys.argv[1:])))
-    # The interpreter would flush at its end too, but report a failure with a traceback.
-    status = _guard(prog, lambda: _flush(status))
-    # What is left is for the kernel to take back: to look for garbage in it takes a tenth of a short run.
-    gc.freeze()
-    sys.exit(status)
-
-
 def _fill_closed_streams() -> None:
     """Have nothing that we open become descriptor 0, 1 or 2: a message would be written into it."""
     for number in range(3):
@@ -210,11 +219,6 @@ def _fill_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     if sys.stderr is None:  # print(file=None) would write to standard output
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it stays open to the end
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    status: int = arguments.run(arguments)
-    return status
 
 
 def _flush(status: int) -> int:

@@ -126,7 +126,7 @@ def modules_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize("program", ["snap", "snapfs", "snaptui"])
 def test_help_loads_nothing_heavy(program: str) -> None:
-    code = f"import sys; sys.argv = ['{program}', '--help']; from snaptui.cli import {program}; {program}()"
+    code = f"import sys; sys.argv = ['{program}', '--help']; from snaptui.start import {program}; {program}()"
     loaded = modules_after(code)
     assert "snaptui.cli" in loaded
     heavy = {"numpy", "rich", "textual", "backports", "ptrace", "shtab", "rich_argparse"}

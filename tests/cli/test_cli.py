@@ -21,7 +21,7 @@ TWO_PROCS = Path(__file__).parent.parent / "data/plan9/two-procs.snap"
 
 def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the console scripts' functions, installed or not."""
-    code = f"import sys; sys.argv[0] = {name!r}; from snaptui.cli import {name}; {name}()"
+    code = f"import sys; sys.argv[0] = {name!r}; from snaptui.start import {name}; {name}()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,

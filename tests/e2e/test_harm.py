@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from snaptui.engine.snapfile import open_snapshot
-from tests.helpers.commands import Result, command, finish, snap, start, take_one
+from tests.helpers.commands import Result, command, finish, snap, snaptui_command, start, take_one
 from tests.helpers.strict_reader import read_snapshot
 from tests.helpers.victims import Victim, running_program, state_of, tracer_of, wait_until
 
@@ -260,21 +260,67 @@ def test_interrupted_while_it_still_writes(tmp_path: Path) -> None:
         finish(process)
 
 
+def when_it_is_ours(process: subprocess.Popen[bytes]) -> None:
+    """Our first module has set Python's handler for ^C aside, or more has happened."""
+
+    def catches() -> bool:
+        status = Path(f"/proc/{process.pid}/status").read_text()  # proc_pid_status(5)
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+    def is_further() -> bool:
+        return "_ctypes" in Path(f"/proc/{process.pid}/maps").read_text() or process.poll() is not None
+
+    wait_until(lambda: catches() or is_further(), "Python starts")
+    wait_until(lambda: not catches() or is_further(), "we start")
+
+
 def test_interrupted_while_it_still_loads(tmp_path: Path) -> None:
     with counting(1024) as victim:  # much to do, so that it has not ended when a busy machine wakes us late
-        for number in range(12):
+        for number in range(24):
             process = start("snap", "-o", tmp_path / "x.snap", victim.pid)
-            maps = Path(f"/proc/{process.pid}/maps")
-            wait_until(lambda: "_ctypes" in maps.read_text(), "it loads its libraries")  # noqa: B023
+            when_it_is_ours(process)
             # One moment after the other of loading, which takes a tenth of a second
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(number * 0.008)
+                process.wait(number * 0.005)
             process.send_signal(signal.SIGINT)
             result = finish(process)
             result.expect_no_crash()
             # A shell reports 130 for the one as for the other.
             assert result.status in (130, -signal.SIGINT), result.err
             assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_at_any_moment_up_to_its_end() -> None:
+    began = time.monotonic()
+    snaptui_command("psu", "--all").expect(0)
+    whole = time.monotonic() - began
+    statuses = set()
+    for number in range(24):
+        process = start("psu", "--all")
+        when_it_is_ours(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(number / 20 * whole)
+        process.send_signal(signal.SIGINT)
+        result = finish(process)
+        result.expect_no_crash()
+        statuses.add(result.status)
+    assert statuses <= {0, 130, -signal.SIGINT}
+    assert len(statuses) > 1
+
+
+def test_interrupts_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    """As those of a shell's background job, or under nohup(1)."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with counting(64) as victim:
+            process = start("snap", "-o", tmp_path / "x.snap", victim.pid)
+            while process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.005)
+            finish(process).expect(0)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_interrupted_before_anything_was_taken_keeps_the_old_file(tmp_path: Path) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
 
 import pytest
 
 from snaptui.engine.snapfile import packer
 from snaptui.engine.snapfile.following import Piece
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from snaptui.engine.snapfile.zstdlib import zstd
 
 CONTENT = b"".join(b"r%0512d" % (n % 50) + random.Random(n).randbytes(512) for n in range(1024))
 
