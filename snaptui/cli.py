@@ -142,8 +142,6 @@ def _formatter() -> type[argparse.HelpFormatter]:
 def main(program: str) -> NoReturn:
     """Run `snap`, `snapfs` or `snaptui` with the arguments of this process, and end it."""
     _fill_closed_streams()
-    # Imports make much that lasts, and no garbage: to look for it again and again takes a tenth of a start.
-    gc.set_threshold(50_000)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             # Names of files and processes are bytes: what the terminal can't show is escaped.
