@@ -371,7 +371,7 @@ def test_server_out_of_descriptors_serves_again_when_there_are_some(
             used = time.process_time()
             with pytest.raises(TimeoutError):
                 waiting.recv(100)
-            assert time.process_time() - used < 0.1  # it does not spin
+            assert time.process_time() - used < 0.25  # it does not spin
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
             for hog in hogs:
