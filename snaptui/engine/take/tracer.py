@@ -36,15 +36,17 @@ from snaptui.engine.take.stop import StoppedThread, StopSession
 from snaptui.engine.take.twins import Twins
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from snaptui.engine.take.forker import Copied
 
 _BUFFERS: Final = 24
 """Buffers of CHUNK bytes between reading and writing: 192 MiB that are read ahead of the writer at most."""
 
-_MOST: Final = 32 << 20
-"""Bytes that who writes takes at once: 8 ms, until it looks whether to go on, and tells how far it is."""
+_MOST: Final = 96 << 20
+"""Bytes that who writes takes at once: 25 ms, until it looks whether to go on, and tells how far it is.
+
+At the end its threads wait for the last one of them: with 32 MiB a twentieth of the time."""
 
 _POLL: Final = 0.1  # seconds between looks at the cancel token while the writer is behind
 
@@ -177,6 +179,9 @@ class Tracer:
         # Before the pause, not in it; and before the state is read, which is to be that of the stop.
         self._preparation.locks()
         ptracing.load()
+        from concurrent.futures import ThreadPoolExecutor  # 12 ms of logging, which python-ptrace has brought
+
+        pool = ThreadPoolExecutor(1, "snap-files")
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         states = {pid: kernel_state(pid) for pid in pids}
         self._sink(Paused(pids))
@@ -186,7 +191,7 @@ class Tracer:
                 threads: dict[int, list[StoppedThread]] = {pid: [] for pid in pids}
                 for thread in session.stop():
                     threads[thread.pid].append(thread)
-                with self._reading_files(threads) as files:
+                with self._reading_files(threads, pool) as files:
                     self._read(
                         taken
                         for pid in files
@@ -199,15 +204,13 @@ class Tracer:
 
     @contextlib.contextmanager
     def _reading_files(
-        self, threads: dict[int, list[StoppedThread]]
+        self, threads: dict[int, list[StoppedThread]], pool: ThreadPoolExecutor
     ) -> Iterator[dict[int, Future[dict[str, bytes | Link]]]]:
         """The /proc files of all processes but those that must not be looked at.
 
-        They are read by a thread, one process after the other, and the page tables meanwhile.
+        They are read by the pool's thread, one process after the other, and the page tables meanwhile.
         """
-        from concurrent.futures import ThreadPoolExecutor  # 12 ms of logging, which python-ptrace has brought
-
-        with ThreadPoolExecutor(1, "snap-files") as pool:
+        with pool:
             files = {}
             for pid, stopped in threads.items():
                 if stopped and all(thread.is_refused for thread in stopped):
