@@ -15,6 +15,7 @@ from snaptui.engine.errors import Cancelled
 from snaptui.engine.progress import CancelToken, ignore
 from snaptui.engine.snapfile.following import PIECE, Follower, Make, Piece
 from snaptui.engine.snapfile.spool import open_spool
+from tests.helpers.victims import wait_until
 
 CONTENT = random.Random(1).randbytes(20 * PIECE + 12345)
 
@@ -105,8 +106,7 @@ def test_the_file_is_freed_once_it_is_complete_and_not_before() -> None:
     target = Target()
     follower = Follower(fd, target, Reversing())
     grow(follower, fd)
-    while len(target.content) < 20 * PIECE:
-        time.sleep(0.001)
+    wait_until(lambda: len(target.content) >= 20 * PIECE, "all but the last piece")
     assert os.fstat(fd).st_blocks * 512 >= len(CONTENT)
     follower.finish(ignore, CancelToken())
     assert os.fstat(fd).st_blocks * 512 < len(CONTENT) - (15 << 20)

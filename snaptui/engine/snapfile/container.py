@@ -164,9 +164,10 @@ def _compressed(path: str, fd: int) -> ZstdSource:
     except FormatError as error:
         os.close(fd)
         raise FormatError(f"{path}: {error}", help=error.help) from error
-    except SnapError:
+    except (SnapError, OSError) as error:
         os.close(fd)
-        raise
+        words = error.strerror if isinstance(error, OSError) else error
+        raise SnapError(f"{path}: {words}") from error
     return source
 
 
