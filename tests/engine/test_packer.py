@@ -10,6 +10,10 @@ from snaptui.engine.snapfile import packer
 from snaptui.engine.snapfile.following import Piece
 from snaptui.engine.snapfile.zstdlib import zstd
 
+# Pools of 16 pages, each with letters of its own.
+_CHANCE = random.Random(5)
+POOLS = b"".join(bytes(_CHANCE.choices(range(first, first + 16), k=16 * 1025)) for first in range(0, 240, 5))
+QUICKEST = packer._pack(packer._SETTINGS[0])(POOLS)
 CONTENT = b"".join(b"r%0512d" % (n % 50) + random.Random(n).randbytes(512) for n in range(1024))
 
 
@@ -41,12 +45,19 @@ def test_a_library_that_cannot_limit_blocks_has_small_windows_in_their_place(
 def test_who_hurries_and_has_much_to_do_packs_the_quickest_way(
     hurries: bool, backlog: int, is_quick: bool
 ) -> None:
-    # Pools of 16 pages, each with letters of its own.
-    chance = random.Random(5)
-    pools = [bytes(chance.choices(range(first, first + 16), k=16 * 1025)) for first in range(0, 240, 5)]
-    content = b"".join(pools)
-    quickest = packer._pack(packer._SETTINGS[0])(content)
     packing = packer.Packing()
     packing.hurries = hurries
-    frame = packing.maker()(memoryview(content), Piece(0, 0, len(content), backlog))
-    assert (frame == quickest) == is_quick
+    frame = packing.maker()(memoryview(POOLS), Piece(0, 0, len(POOLS), backlog))
+    assert (frame == QUICKEST) == is_quick
+
+
+def test_a_quarter_of_the_file_is_packed_the_quickest_way_at_most() -> None:
+    packing = packer.Packing()
+    packing.hurries = True
+    make = packing.maker()
+    size, count = len(POOLS), 400
+    quick = 0
+    for number in range(count // 2):  # the backlog does not fall below what is enough for a hurry
+        piece = Piece(number, number * size, size, (count - number - 1) * size)
+        quick += make(memoryview(POOLS), piece) == QUICKEST
+    assert quick == count // 4

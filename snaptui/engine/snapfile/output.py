@@ -68,17 +68,10 @@ class Output:
                 self._follower.check()
             self._follower.advance(self._size, marks)
 
-    @contextlib.contextmanager
-    def hurried(self) -> Iterator[None]:
-        """While processes stand: packing takes less of the processors, and the result more room."""
-        if self._packing is None:
-            yield
-            return
-        self._packing.hurries = True
-        try:
-            yield
-        finally:
-            self._packing.hurries = False
+    def hurry(self) -> None:
+        """Somebody waits for it: some of it may take more room, to be packed sooner."""
+        if self._packing is not None:
+            self._packing.hurries = True
 
     def failed(self, error: OSError) -> SnapError:
         """What went wrong there, in words."""

@@ -38,6 +38,8 @@ _AREA: Final = 32 << 20
 """Bytes of the file that are packed alike: to try for each frame took a tenth of the time, for no gain."""
 _BACKLOG: Final = 32 << 20
 """Bytes that may wait before those who hurry pack the quickest way."""
+_QUICKLY: Final = 0.25
+"""The share of a file that is packed so at most: on slow machines, too, a file grows by a fortieth for it."""
 _THREADS: Final = min(8, os.cpu_count() or 1)
 _NICE: Final = 10
 """How far packing stands back: while processes stand, whoever reads their memory comes first."""
@@ -53,7 +55,8 @@ class Packing:
 
     def __init__(self) -> None:
         self.hurries = False
-        """Whether who writes the file needs the processors, too, and processes stand until it is done."""
+        """Whether somebody waits for the file."""
+        self._quickly = 0  # bytes packed so
         self._table = SeekTable()
         self._choosing = threading.Lock()
         self._chosen: dict[int, int] = {}
@@ -75,10 +78,12 @@ class Packing:
 
     def _choice(self, piece: Piece, sample: memoryview, packs: Sequence[Pack]) -> int:
         """Which of the settings a piece gets: whoever comes first to an area tries what is best there."""
-        if self.hurries and piece.backlog > _BACKLOG:
-            return 0
         area = piece.start // _AREA
         with self._choosing:
+            known = piece.start + piece.size + piece.backlog
+            if self.hurries and piece.backlog > _BACKLOG and self._quickly < _QUICKLY * known:
+                self._quickly += piece.size
+                return 0
             if area not in self._chosen:
                 tries = zip(_COSTS, packs, strict=True)
                 costs = [cost * len(sample) + len(pack(sample)) for cost, pack in tries]
