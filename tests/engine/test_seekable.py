@@ -121,13 +121,12 @@ def test_no_changed_byte_passes(tmp_path: Path, settings: int) -> None:
             with contextlib.suppress(FormatError):
                 assert Frames(raw.fileno()).pread(0, len(CONTENT)) == CONTENT, at
                 harmless += 1
-            if at >= table:
-                continue
             # A part of a frame is not handed out either before the whole frame is seen to be right.
-            frames = Frames(raw.fileno())
-            for start in range(0, len(CONTENT), 4001):
-                with contextlib.suppress(FormatError):
-                    assert frames.pread(start, 10) == CONTENT[start : start + 10], at
+            with contextlib.suppress(FormatError):
+                frames = Frames(raw.fileno())
+                for start in range(0, len(CONTENT), 4001):
+                    with contextlib.suppress(FormatError):
+                        assert frames.pread(start, 10) == CONTENT[start : start + 10], at
     assert harmless < 10
 
 

@@ -23,6 +23,7 @@ _ENTRY: Final = struct.Struct("<II")  # bytes packed, bytes unpacked
 _CHECKED: Final = struct.Struct("<II4x")  # with a checksum, which frames have in themselves
 _FOOTER: Final = struct.Struct("<IBI")  # number of frames, descriptor, magic number
 _CHECKSUMS: Final = 0x80
+_FRAME_HEADER: Final = 18  # bytes at most (RFC 8878, 3.1.1)
 _RESERVED: Final = 0x7C
 
 _KEPT: Final = 32 << 20
@@ -66,8 +67,7 @@ class Frames:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._kept_size = 0
         for number, (start, stop) in enumerate(itertools.pairwise(self._plain)):
-            if start == stop:  # never read: that nothing is in it is seen now
-                self._unpack(number)
+            self._check_size(number, stop - start)
 
     def pread(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on; fewer only at the end.
@@ -97,6 +97,19 @@ class Frames:
                 while self._kept_size > _KEPT and len(self._kept) > 1:
                     self._kept_size -= len(self._kept.popitem(last=False)[1])
             return content
+
+    def _check_size(self, number: int, size: int) -> None:
+        """See whether a frame has the size that the table says: a wrong one would shift all that follows."""
+        from snaptui.engine.snapfile.zstdlib import zstd
+
+        try:
+            frame = zstd.get_frame_info(os.pread(self._fd, _FRAME_HEADER, self._packed[number]))
+        except zstd.ZstdError as error:
+            raise FormatError(_DAMAGED) from error
+        if frame.decompressed_size is None or size == 0:  # it does not say, or is never read
+            self._unpack(number)
+        elif frame.decompressed_size != size:
+            raise FormatError(_DAMAGED)
 
     def _unpack(self, number: int) -> bytes:
         from snaptui.engine.snapfile.zstdlib import zstd
