@@ -18,6 +18,7 @@ R = TypeVar("R")
 GUTTER: Final = 2  # cells: the mark and a blank
 _GAP: Final = 1  # cells between columns
 _MARK: Final = "●"
+_CHARACTERS: Final = 2  # to a cell: one may be written over another
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,13 @@ class Column(Generic[R]):
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """`text`, safe to show, in exactly `width` cells; `…` stands for a cut end, with `right` a cut start."""
+    most = _CHARACTERS * (width + 1)
+    is_long = len(text) > most
+    if is_long:  # as command lines are, and each character is looked at
+        text = text[-most:] if right else text[:most]
     text = visible(text)
     length = len(text) if text.isascii() else cell_len(text)
-    if length > width:
+    if is_long or length > width:
         if width < 2:
             return set_cell_size(text, width)
         # Of a number the last digits tell more: those of addresses in the kernel's half begin alike.

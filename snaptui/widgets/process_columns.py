@@ -124,8 +124,8 @@ def column_named(name: str) -> Column[ProcessRow]:
 
 
 def in_order(processes: Iterable[Watched], column: str, *, descending: bool) -> list[ProcessRow]:
-    """The rows in the order of a column, and of their pids where that is the same."""
-    rows = sorted((ProcessRow(one) for one in processes), key=lambda row: row.process.pid)
+    """The rows in the order of a column; where that is the same, in that of `processes`."""
+    rows = map(ProcessRow, processes)
     return sorted(rows, key=column_named(column).order, reverse=descending)  # type: ignore[arg-type]
 
 

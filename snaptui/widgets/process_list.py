@@ -39,6 +39,8 @@ class ProcessList:
     def take(self, found: Sequence[Watched]) -> list[LiveProcess]:
         """Have new processes; returns those that were marked and have ended."""
         self.found = found
+        if not self.marked:
+            return []
         alive = {one.key for one in found}
         return [self.marked.pop(key) for key in list(self.marked) if key not in alive]
 

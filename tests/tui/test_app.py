@@ -190,6 +190,9 @@ def test_times_and_counts() -> None:
         ("a-long-name", "a-lon…"),
         ("页页页页", "页页 …"),
         ("a\x1b", "a\\x1b "),
+        ("a\n" * 1000, "a\\na\\…"),
+        ("e\u0301" * 3, "e\u0301" * 3 + "   "),
+        ("e\u0301" * 1000, "e\u0301" * 5 + "…"),
     ],
 )
 def test_a_cell_is_as_wide_as_told_whatever_is_in_it(text: str, shown: str) -> None:

@@ -91,7 +91,12 @@ def watcher_of(looks: list[list[LiveProcess]], times: list[float]) -> Watcher:
         now.update({one.pid: one for one in next(shown)})
         return list(now)
 
-    return Watcher(pids, lambda pid: now[pid], lambda: next(clock), lambda pid: f"{now[pid]}".encode())
+    return Watcher(
+        pids,
+        lambda pid: now[pid],
+        lambda: next(clock),
+        lambda pids: {pid: f"{now[pid]}".encode() for pid in pids},
+    )
 
 
 def test_cpu_and_standing_still_are_told_from_one_look_to_the_next() -> None:
@@ -107,6 +112,16 @@ def test_cpu_and_standing_still_are_told_from_one_look_to_the_next() -> None:
     assert watcher.look()[1].still == 5.0
 
 
+def test_many_processes_are_all_looked_at_and_each_by_itself() -> None:
+    before = [process(pid, "one", start_ticks=100) for pid in range(1, 1001)]
+    after = [process(one.pid, "one" if one.pid % 3 else "moved", start_ticks=100) for one in before]
+    watcher = watcher_of([before, after], [10.0] * 1000 + [12.0] * 1000)
+    assert [one.process for one in watcher.look()] == before
+    found = watcher.look()
+    assert [one.process for one in found] == after
+    assert [one.still for one in found] == [2.0 if one.pid % 3 else 0.0 for one in before]
+
+
 def test_a_reused_pid_is_another_process() -> None:
     old, new = process(7, "old", start_ticks=100), process(7, "new", start_ticks=1900)
     watcher = watcher_of([[old], [new]], [10.0, 20.0])
@@ -119,7 +134,7 @@ def test_a_process_that_ends_during_the_look_is_left_out() -> None:
     def read(pid: int) -> LiveProcess:
         raise NoSuchProcess(f"there is no process {pid}")
 
-    assert Watcher(lambda: [7], read, lambda: 1.0, lambda _: b"").look() == []
+    assert Watcher(lambda: [7], read, lambda: 1.0, lambda _: {}).look() == []
 
 
 def test_kernel_threads_and_zombies_never_stand_still() -> None:

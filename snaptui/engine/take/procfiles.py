@@ -6,17 +6,15 @@ What cannot be read is left out: some files need root, some are newer than the k
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
-from snaptui.engine import compiled
 from snaptui.engine.errors import NoSuchProcess
 from snaptui.engine.snapfile.linux import Link
 from snaptui.engine.take.others import file_locks, others_ends
-from snaptui.engine.take.procstat import open_directory, read_whole
+from snaptui.engine.take.procstat import open_directory
+from snaptui.engine.take.smallfiles import ROOM, read_files
 
 _STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
 """What shows the stop itself once a process is stopped, and so is read before."""
@@ -24,39 +22,11 @@ _STATE: Final = ("stat", "status", "wchan", "syscall", "stack")
 _FILES: Final = ("maps", "auxv", "cmdline", "environ", "limits", "cgroup", "mountinfo", "io", "comm")
 _LINKS: Final = ("exe", "cwd", "root")
 
-_ROOM: Final = 128 << 10
-"""Bytes for the files that are read at once, to begin with."""
 _SMAPS: Final = 25
 """How much longer than maps smaps is, at most: it takes too long to be read again for want of room."""
 
 _INODE_COLUMN: Final = {"net/tcp": 9, "net/tcp6": 9, "net/udp": 9, "net/udp6": 9, "net/unix": 6}
 """Where a line has the socket's inode, counted in words: net/ipv4/tcp_ipv4.c, net/unix/af_unix.c."""
-
-
-def read_files(directory: int, names: Sequence[str], room: int = _ROOM) -> dict[str, bytes]:
-    """Those of these files below an open directory that can be read, whole; `room` bytes will mostly do."""
-    files: dict[str, bytes] = {}
-    library = compiled.library()
-    if library is None:
-        for name in names:
-            with contextlib.suppress(OSError):
-                files[name] = read_whole(name, directory)
-        return files
-    while names:
-        content = bytearray(room)
-        sizes = array("q", bytes(8 * len(names)))
-        words = b"".join(os.fsencode(name) + b"\0" for name in names)
-        where = ctypes.addressof(ctypes.c_uint8.from_buffer(content))
-        count = library.files_read(directory, words, len(names), where, room, sizes.buffer_info()[0])
-        at = 0
-        for name, size in zip(names[:count], sizes, strict=False):
-            if size >= 0:
-                files[name] = bytes(content[at : at + size])
-                at += size
-        if not count:
-            room *= 4
-        names = names[count:]
-    return files
 
 
 def kernel_state(pid: int) -> dict[str, bytes]:
@@ -79,7 +49,7 @@ def process_files(pid: int, locks: bytes | None = None) -> dict[str, bytes | Lin
     files = quick_files(pid)
     with contextlib.suppress(OSError), open_directory(f"/proc/{pid}") as directory:
         maps = files.get("maps", b"")
-        room = _ROOM + _SMAPS * len(maps) if isinstance(maps, bytes) else _ROOM
+        room = ROOM + _SMAPS * len(maps) if isinstance(maps, bytes) else ROOM
         files |= read_files(directory, ["smaps"], room)
     return files | socket_files(pid, files, file_locks() if locks is None else locks)
 
