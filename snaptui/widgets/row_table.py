@@ -182,12 +182,6 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
         """The columns, those too that do not fit."""
         return self._columns
 
-    def _place_of(self, key: Hashable) -> int | None:
-        """The number of the row of that key: mostly that of the cursor, so this is tried first."""
-        if self._cursor < len(self._rows) and self._key(self._rows[self._cursor]) == key:
-            return self._cursor
-        return next((number for number, row in enumerate(self._rows) if self._key(row) == key), None)
-
     # Moving.
 
     def action_move(self, rows: int) -> None:
@@ -213,6 +207,12 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
         self._keep_in_view()
         self.refresh()
         self.post_message(self.Moved(self))
+
+    def _place_of(self, key: Hashable) -> int | None:
+        """The number of the row of that key: mostly that of the cursor, so this is tried first."""
+        if self._cursor < len(self._rows) and self._key(self._rows[self._cursor]) == key:
+            return self._cursor
+        return next((number for number, row in enumerate(self._rows) if self._key(row) == key), None)
 
     @property
     def _visible_rows(self) -> int:

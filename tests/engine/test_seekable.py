@@ -16,6 +16,7 @@ import pyzstd
 from snaptui.engine.errors import FormatError
 from snaptui.engine.snapfile import packer, seekable
 from snaptui.engine.snapfile.seekable import Frames, SeekTable
+from snaptui.engine.snapfile.zstdlib import zstd
 
 PIECES = [
     b"".join(b"%07d" % (n % (size + 90)) + random.Random(n).randbytes(1) for n in range(size))
@@ -134,6 +135,30 @@ def test_no_changed_byte_passes(tmp_path: Path, settings: int) -> None:
 def test_what_is_too_short_for_its_table_is_refused(tmp_path: Path, size: int) -> None:
     with pytest.raises(FormatError):
         frames_of(tmp_path / "x.zst", packed()[-size:] if size else b"")
+
+
+def test_frames_that_do_not_say_their_size_are_not_all_unpacked_to_open_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, frames = SeekTable(), []
+    for piece in PIECES:
+        frames.append(zstd.compress(piece, options={zstd.CompressionParameter.content_size_flag: 0}))
+        assert zstd.get_frame_info(frames[-1]).decompressed_size is None
+        table.add(len(frames[-1]), len(piece))
+    unpack = Frames._unpack
+    monkeypatch.delattr(Frames, "_unpack")
+    opened = frames_of(tmp_path / "x.zst", b"".join(frames) + table.encode())
+    monkeypatch.setattr(Frames, "_unpack", unpack)
+    assert opened.pread(0, len(CONTENT)) == CONTENT
+
+
+def test_a_size_that_is_wrong_in_the_table_is_seen_at_the_opening(tmp_path: Path) -> None:
+    pack, table = packer._pack(packer._SETTINGS[0]), SeekTable()
+    frames = [pack(piece) for piece in PIECES]
+    for frame, piece in zip(frames, PIECES, strict=True):
+        table.add(len(frame), len(piece) + (piece is PIECES[1]))
+    with pytest.raises(FormatError, match="does not fit"):
+        frames_of(tmp_path / "x.zst", b"".join(frames) + table.encode())
 
 
 def test_a_frame_of_another_size_than_the_table_says_is_refused(tmp_path: Path) -> None:

@@ -106,9 +106,9 @@ class Frames:
             frame = zstd.get_frame_info(os.pread(self._fd, _FRAME_HEADER, self._packed[number]))
         except zstd.ZstdError as error:
             raise FormatError(_DAMAGED) from error
-        if frame.decompressed_size is None or size == 0:  # it does not say, or is never read
+        if size == 0:  # never read: that nothing is in it is seen now
             self._unpack(number)
-        elif frame.decompressed_size != size:
+        elif frame.decompressed_size not in (size, None):  # what was packed as a stream need not say it
             raise FormatError(_DAMAGED)
 
     def _unpack(self, number: int) -> bytes:

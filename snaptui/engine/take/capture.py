@@ -132,13 +132,13 @@ class _Capture:
 
     def run(self, pids: Sequence[int]) -> CaptureResult:
         preparation = Preparation()
-        self._output.hurry()
         images = self._find(pids)
         if not images:
             raise NothingSaved("there is nothing to save")
         writer = SnapshotWriter(self._output, _header(), expected_pages=_expected_pages(images))
         with contextlib.closing(writer):
             self._write_text(writer, images)
+            self._output.hurry()
             self._write_memory(writer, images, preparation)
             if not self._taken:
                 raise NothingSaved("there is nothing to save")
