@@ -145,10 +145,9 @@ def test_frames_that_do_not_say_their_size_are_not_all_unpacked_to_open_them(
         frames.append(zstd.compress(piece, options={zstd.CompressionParameter.content_size_flag: 0}))
         assert zstd.get_frame_info(frames[-1]).decompressed_size is None
         table.add(len(frames[-1]), len(piece))
-    unpack = Frames._unpack
-    monkeypatch.delattr(Frames, "_unpack")
-    opened = frames_of(tmp_path / "x.zst", b"".join(frames) + table.encode())
-    monkeypatch.setattr(Frames, "_unpack", unpack)
+    with monkeypatch.context() as patch:
+        patch.delattr(Frames, "_unpack")
+        opened = frames_of(tmp_path / "x.zst", b"".join(frames) + table.encode())
     assert opened.pread(0, len(CONTENT)) == CONTENT
 
 
