@@ -156,7 +156,7 @@ def test_a_size_that_is_wrong_in_the_table_is_seen_at_the_opening(tmp_path: Path
     frames = [pack(piece) for piece in PIECES]
     for frame, piece in zip(frames, PIECES, strict=True):
         table.add(len(frame), len(piece) + (piece is PIECES[1]))
-    with pytest.raises(FormatError, match="does not fit"):
+    with pytest.raises(FormatError, match="does not fit its frames"):
         frames_of(tmp_path / "x.zst", b"".join(frames) + table.encode())
 
 

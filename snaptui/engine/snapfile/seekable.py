@@ -30,6 +30,7 @@ _KEPT: Final = 32 << 20
 """Bytes of unpacked frames that are kept: a debugger goes to and fro between a few places."""
 _LOCKS: Final = 16
 _DAMAGED: Final = "is damaged: its table of frames does not fit its size"
+_WRONG_TABLE: Final = "is damaged: its table does not fit its frames in place or size"
 
 
 class SeekTable:
@@ -105,11 +106,11 @@ class Frames:
         try:
             frame = zstd.get_frame_info(os.pread(self._fd, _FRAME_HEADER, self._packed[number]))
         except zstd.ZstdError as error:
-            raise FormatError(_DAMAGED) from error
+            raise FormatError(_WRONG_TABLE) from error
         if size == 0:  # never read: that nothing is in it is seen now
             self._unpack(number)
         elif frame.decompressed_size not in (size, None):  # what was packed as a stream need not say it
-            raise FormatError(_DAMAGED)
+            raise FormatError(_WRONG_TABLE)
 
     def _unpack(self, number: int) -> bytes:
         from snaptui.engine.snapfile.zstdlib import zstd
