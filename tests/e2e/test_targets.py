@@ -151,7 +151,7 @@ def test_a_process_that_was_stopped_before_stays_stopped(tmp_path: Path) -> None
         victim.stop()
         process = take_one(tmp_path / "x.snap", victim.pid)
         # From one stop to the other a thread goes through R, within the kernel (__ptrace_unlink).
-        wait_until(lambda: {state_of(victim.pid, tid) for tid in victim.threads()} == {"T"}, "all stand again")
+        wait_until(lambda: {state_of(victim.pid, tid) for tid in victim.threads()} == {"T"}, "all stand")
         assert tracer_of(victim.pid) == 0
         assert all(f"task/{tid}/regs" in process.linux_names() for tid in victim.threads())
         assert process.linux("stat").rpartition(b")")[2].split()[0] == b"T"
