@@ -212,7 +212,7 @@ while True:
 def test_a_thread_that_comes_back_to_the_same_place_has_been_woken(tmp_path: Path) -> None:
     with running([sys.executable, "-c", TICKS]) as victim:
         victim.wait_asleep()
-        snap("--every", "400ms", "--count", 2, "-o", tmp_path / "t-%n.snap", victim.pid).expect(0)
+        snap("--every", "1200ms", "--count", 2, "-o", tmp_path / "t-%n.snap", victim.pid).expect(0)
         main, other = victim.threads()
     report = diff(tmp_path / "t-1.snap", tmp_path / "t-2.snap")
     assert movements(report)[other] == "still"
