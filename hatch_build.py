@@ -11,7 +11,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NAMES = ("encoder", "take", "scan", "pages", "inbox", "files")
+NAMES = ("encoder", "hash", "take", "scan", "pages", "inbox", "files")
 SOURCES = tuple(f"snaptui/engine/compiled/{name}.c" for name in NAMES)
 LIBRARY = "snaptui/engine/compiled/libsnaptui.so"
 FLAGS = ("-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")

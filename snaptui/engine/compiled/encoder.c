@@ -17,8 +17,6 @@
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
 
-static const uint64_t MIX = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: every bit reaches the high ones
-
 // A call of libc's, which knows the machine: gcc would write `rep movs`, a third as fast at odd addresses.
 static void *(*const volatile copy_page)(void *, const void *, size_t) = mempcpy;
 
@@ -33,21 +31,34 @@ static uint8_t *put_number(uint8_t *out, uint64_t number) {
     return out + width + 1;
 }
 
-// The hashes of `count` pages: 0 for zeros, and for nothing else.
-void hash_pages(const uint8_t *pages, uint64_t count, uint64_t *hashes) {
-    for (uint64_t page = 0; page < count; page++, pages += PAGE) {
-        uint64_t sums[8] = {0}, any = 0;
-        for (int at = 0; at < PAGE; at += sizeof sums)
-            for (int lane = 0; lane < 8; lane++) {
-                uint64_t word;
-                memcpy(&word, pages + at + 8 * lane, 8);
-                any |= word;
-                sums[lane] = sums[lane] * MIX + word;
-            }
-        uint64_t hash = 0;
-        for (int lane = 0; lane < 8; lane++) hash = (hash ^ (sums[lane] ^ sums[lane] >> 31)) * MIX;
-        hashes[page] = any ? hash | 1 : 0;
+// A reference as it stands in a file, of which the next one differs in the offset: ten in a row differ in their last four
+// digits alone.
+typedef struct {
+    uint8_t bytes[1 + 24 + 24];  // begins with the flag and the pid,
+    uint64_t number_at, size;    // and the offset follows
+    uint64_t offset, digits_at;  // of the last four digits
+    unsigned digits;             // the number that they make
+} Reference;
+
+static void begin_reference(Reference *reference, const uint8_t *prefix, uint64_t prefix_size) {
+    memcpy(reference->bytes, prefix, prefix_size);
+    reference->number_at = prefix_size, reference->offset = 0, reference->digits = 10000;
+}
+
+static uint8_t *put_reference(Reference *reference, uint64_t offset, uint8_t *out) {
+    if (offset == reference->offset + PAGE && reference->digits + PAGE < 10000 && offset >= 2 * PAGE) {
+        reference->digits += PAGE;
+        uint8_t *digits = reference->bytes + reference->digits_at;
+        for (unsigned k = 4, rest = reference->digits; k--; rest /= 10) digits[k] = '0' + rest % 10;
+    } else {
+        uint8_t *number = reference->bytes + reference->number_at, *digits = number;
+        reference->size = put_number(number, offset) - reference->bytes;
+        while (*digits != ' ') digits++;
+        reference->digits_at = digits - reference->bytes - 4, reference->digits = offset % 10000;
     }
+    reference->offset = offset;
+    memcpy(out, reference->bytes, reference->size);
+    return out + reference->size;
 }
 
 // An empty table of 2^bits slots; NULL if there is no memory. Its pages are there at once, unless it is so large that
@@ -209,32 +220,34 @@ static int64_t look_up_or_add(Encoder *e, uint64_t hash, uint64_t number, uint64
 }
 
 // The descriptions of a batch, whose first page has the number `first`, to stand in the file from `base` on; under
-// the lock.
+// the lock. For pages as they are there is only room yet: `lay_out` puts them there, for which nobody must wait.
 uint64_t encode(Encoder *e, Cache *cache, const Batch *batch, uint64_t first, uint64_t base, uint8_t *out) {
     const uint8_t *pages = batch->pages;
     const uint64_t *hashes = batch->hashes;
     uint8_t *at = out;
     const Origin *origin = NULL;
+    Reference reference;
     uint64_t origin_end = 0;
     for (uint64_t page = 0; page < batch->count; page++, pages += PAGE) {
+        int64_t found = batch->equals[page];
+        batch->equals[page] = -1;
         if (!hashes[page]) {
             *at++ = 'z';
             continue;
         }
-        int64_t found = batch->equals[page];
         if (found < 0) {
             found = look_up_or_add(e, hashes[page], first + page, base + (at - out) + 1);
             if (found >= 0) {
-                uint64_t position = e->known[found].position;
+                uint64_t position = e->known[found].position, number = e->known[found].number;
                 while (position < base && position + PAGE > written(e)) pthread_cond_wait(&e->landed, &e->lock);
                 int same = position < base ? is_same(cache, pages, position)
-                                           : !memcmp(pages, out + (position - base), PAGE);
+                                           : !memcmp(pages, batch->pages + (number - first) * PAGE, PAGE);
                 if (!same) found = -1;
             }
         }
         if (found < 0) {
-            *at++ = 'r';
-            at = copy_page(at, pages, PAGE);
+            batch->equals[page] = at - out;
+            at += RAW_SIZE;
             continue;
         }
         uint64_t number = e->known[found].number;
@@ -242,11 +255,21 @@ uint64_t encode(Encoder *e, Cache *cache, const Batch *batch, uint64_t first, ui
             origin = origin_of(e, number);
             int is_last = origin + 1 == e->origins + e->origin_count;
             origin_end = is_last ? UINT64_MAX : origin[1].first;
+            begin_reference(&reference, origin->prefix, origin->prefix_size);
         }
-        memcpy(at, origin->prefix, origin->prefix_size);
-        at = put_number(at + origin->prefix_size, origin->offset + (number - origin->first) * PAGE);
+        at = put_reference(&reference, origin->offset + (number - origin->first) * PAGE, at);
     }
     return at - out;
+}
+
+// Put those pages of an encoded batch that are not described by less among the descriptions.
+void lay_out(const Batch *batch, uint8_t *out) {
+    for (uint64_t page = 0; page < batch->count; page++) {
+        if (batch->equals[page] < 0) continue;
+        uint8_t *at = out + batch->equals[page];
+        *at++ = 'r';
+        copy_page(at, batch->pages + page * PAGE, PAGE);
+    }
 }
 
 // The descriptions of `count` pages, the first of which has the number `first`, to stand in the file from `base`
@@ -259,28 +282,16 @@ uint64_t encoder_encode(Encoder *e, const uint8_t *pages, uint64_t count, uint64
     pthread_mutex_lock(&e->lock);
     uint64_t size = encode(e, &e->caches[0], &batch, first, base, out);
     pthread_mutex_unlock(&e->lock);
+    lay_out(&batch, out);
     return size;
 }
 
-// References to `count` pages from `offset` on of image `kind` of `pid`. Returns the bytes laid out.
-//
-// A process of which all pages are references has millions of them, and ten in a row differ in their last four
-// digits alone.
+// References to `count` pages from `offset` on of image `kind` of `pid`. Returns the bytes laid out: a process of which
+// all pages are references has millions of them.
 uint64_t encoder_references(uint8_t kind, uint64_t pid, uint64_t offset, uint64_t count, uint8_t *out) {
-    uint8_t reference[1 + 24 + 24] = {kind}, *number = put_number(reference + 1, pid), *at = out;
-    uint64_t size = 0, last_digits = 0;
-    unsigned last = 10000;  // the number made of the last four digits
-    for (uint64_t page = 0; page < count; page++, offset += PAGE, last += PAGE) {
-        if (last >= 10000 || offset < 2 * PAGE) {  // the second has more digits than the first
-            size = put_number(number, offset) - reference;
-            last = offset % 10000;
-            for (last_digits = number - reference; reference[last_digits] != ' '; last_digits++) {}
-            last_digits -= 4;
-        }
-        memcpy(at, reference, size);
-        if (offset >= 1000)
-            for (unsigned k = 4, rest = last; k--; rest /= 10) at[last_digits + k] = '0' + rest % 10;
-        at += size;
-    }
+    uint8_t prefix[1 + 24] = {kind}, *at = out;
+    Reference reference;
+    begin_reference(&reference, prefix, put_number(prefix + 1, pid) - prefix);
+    for (uint64_t page = 0; page < count; page++) at = put_reference(&reference, offset + page * PAGE, at);
     return at - out;
 }

@@ -68,6 +68,7 @@ typedef struct {
 } Encoder;
 
 // Pages, n x 1024 bytes: their hashes, and for each the index of the known page that it equals, or -1: not known.
+// Once they are encoded: where among the descriptions each goes that is described as it is, or -1.
 typedef struct {
     const uint8_t *pages;
     uint64_t count;
@@ -80,5 +81,6 @@ int64_t look_up(const Encoder *e, uint64_t hash);
 int is_same(Cache *cache, const uint8_t *page, uint64_t position);
 uint64_t written(const Encoder *e);
 uint64_t encode(Encoder *e, Cache *cache, const Batch *batch, uint64_t first, uint64_t base, uint8_t *out);
+void lay_out(const Batch *batch, uint8_t *out);
 
 #endif

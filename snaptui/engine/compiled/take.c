@@ -135,6 +135,9 @@ static int write_all(int fd, const uint8_t *data, uint64_t size, uint64_t positi
 
 // Find out which pages of a batch equal known ones, while others write: those written before `end` are looked at.
 static void match(Encoder *e, Cache *cache, const Batch *batch, uint64_t *positions) {
+    const uint32_t *slots = e->slots;  // or what they were: then this is no use, and does no harm
+    for (uint64_t page = 0, shift = 64 - e->bits; page < batch->count; page++)
+        __builtin_prefetch(&slots[batch->hashes[page] >> shift]);
     pthread_mutex_lock(&e->lock);
     for (uint64_t page = 0; page < batch->count; page++) {
         int64_t found = batch->hashes[page] ? look_up(e, batch->hashes[page]) : -1;
@@ -199,6 +202,7 @@ static void *work(void *argument) {
         __atomic_store_n(&job->done, job->done + 1, __ATOMIC_RELEASE);
         pthread_cond_broadcast(&job->turn);
         pthread_mutex_unlock(&job->lock);
+        lay_out(&batch, out);
         int error = write_all(e->fd, out, size, position);
         pthread_mutex_lock(&e->lock);
         e->flying[self] = UINT64_MAX;
