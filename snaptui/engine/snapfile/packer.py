@@ -38,8 +38,8 @@ _AREA: Final = 32 << 20
 """Bytes of the file that are packed alike: to try for each frame took a tenth of the time, for no gain."""
 _BACKLOG: Final = 32 << 20
 """Bytes that may wait before those who hurry pack the quickest way."""
-_QUICKLY: Final = 0.25
-"""The share of a file that is packed so at most: on slow machines, too, a file grows by a fortieth for it."""
+_QUICKLY: Final = 0.33
+"""The share of a file that is packed so at most: on slow machines, too, a file grows by a thirtieth for it."""
 _THREADS: Final = min(8, os.cpu_count() or 1)
 _NICE: Final = 10
 """How far packing stands back: while processes stand, whoever reads their memory comes first."""
