@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rows import Row, timed
-from targets import Target, compare, distinct_pages, mixed, peak_memory, print_rows, python_objects, quietly
+from targets import (
+    Target,
+    compare,
+    distinct_pages,
+    have_at_hand,
+    join_free_memory,
+    mixed,
+    peak_memory,
+    print_rows,
+    python_objects,
+    quietly,
+)
 
 _BIN = Path(sys.executable).parent
 _ROUNDS = 5
@@ -77,16 +88,18 @@ class Bench:
         return run
 
 
-def _in_turn(rounds: int, *captures: Callable[[], Run]) -> list[Run]:
+def _in_turn(rounds: int, *captures: Callable[[], Run], at_hand: int = 0) -> list[Run]:
     """The medians of each, measured in turn, in the one order and then in the other.
 
     What one has removed, the next can use before a virtual machine gives it back to its host. `rounds` is
-    odd: the last is in the order given.
+    odd: the last is in the order given. `at_hand`: MiB of memory that each finds at hand.
     """
     taken: list[list[Run]] = [[] for _ in captures]
     for number in range(rounds):
         turns = list(zip(captures, taken, strict=True))
         for capture, runs in turns if number % 2 == 0 else reversed(turns):
+            if at_hand:
+                have_at_hand(at_hand)
             runs.append(capture())
     return [
         Run(*(statistics.median(getattr(run, name) for run in runs) for name in ("wall", "pause", "size")))
@@ -97,6 +110,7 @@ def _in_turn(rounds: int, *captures: Callable[[], Run]) -> list[Run]:
 def rows(directory: Path, large: int = 8192) -> Iterator[Row]:
     """All figures, measured in `directory`."""
     bench = Bench(directory)
+    join_free_memory()
     yield from _standard(bench)
     yield from _python(bench)
     yield from _workers(bench)
@@ -160,6 +174,7 @@ def _scaling(bench: Bench, large: int) -> Iterator[Row]:
             lambda: bench.snap(small),
             lambda: bench.snap(big),
             lambda: bench.snap(reserved),
+            at_hand=large * 3 // 8,  # more than is written
         )
         compare(bench.snapshot, reserved.pid)
         bench.snap(big)

@@ -39,7 +39,7 @@ _AREA: Final = 32 << 20
 _BACKLOG: Final = 32 << 20
 """Bytes that may wait before those who hurry pack the quickest way."""
 _QUICKLY: Final = 0.33
-"""The share of a file that is packed so at most: on slow machines, too, a file grows by a thirtieth for it."""
+"""The share of a file that is packed so at most: on slow machines, too, a file grows by a thirtieth only."""
 _THREADS: Final = min(8, os.cpu_count() or 1)
 _NICE: Final = 10
 """How far packing stands back: while processes stand, whoever reads their memory comes first."""
