@@ -104,7 +104,7 @@ def _sudo_is_ready(app: Desk) -> bool:
 async def _in_background(app: Desk, child: Child, title: str) -> None:
     while child.status is None:
         report = child.report
-        percent = f" {report.done * 100 // report.total}%" if report.total else ""
+        percent = f" {report.done * 100 // report.total:2}%" if report.total else ""
         app.show_activity(f"{title}: {report.stage}{percent}")
         await asyncio.sleep(_LOOKS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -48,6 +49,7 @@ class MainScreen(Screen[None]):
     def __init__(self, sources: Sources, preferences: Preferences) -> None:
         super().__init__()
         self._sources, self._preferences = sources, preferences
+        self._activity = ""
 
     def compose(self) -> ComposeResult:
         """The tabs, their contents, the keys."""
@@ -82,4 +84,8 @@ class MainScreen(Screen[None]):
 
     def show_activity(self, text: str) -> None:
         """Say what goes on in the background."""
-        self.query_one("#activity", Static).update(text)
+        before, self._activity = self._activity, text
+        if text != before:
+            # To lay the whole screen out takes as long as to answer a key; most of what is said is as wide.
+            is_other_width = cell_len(text) != cell_len(before)
+            self.query_one("#activity", Static).update(text, layout=is_other_width)
