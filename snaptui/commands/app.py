@@ -19,6 +19,9 @@ NAME = "app"
 _YOUNG_OBJECTS: Final = 20_000
 """New objects between two collections: a look at 5,000 processes makes 10,000. Python's own number is 700."""
 
+_FRAMES: Final = "120"
+"""Times a second that what changed is painted. With the 60 of Textual a key waits for it up to 17 ms."""
+
 _TURN: Final = 0.001
 """Seconds that a thread of ours may keep the interpreter from the screen. Python's own number is 0.005."""
 
@@ -45,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise SnapError(f"{path}: is a directory, and no snapshot")
 
     gc.disable()
+    os.environ.setdefault("TEXTUAL_FPS", _FRAMES)  # read when Textual is imported
     from snaptui.app import make_app
 
     app = make_app(files=arguments.files)

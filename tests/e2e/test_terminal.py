@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import termios
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,40 @@ def test_a_terminal_that_vanishes_without_a_signal_ends_the_app(tmp_path: Path) 
         assert list((tmp_path / "snaptui").glob("*.snap*")) == []
         wait_until(lambda: tracer_of(victim.pid) == 0, "nobody traces the target")
         wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
+
+
+@pytest.mark.parametrize(("wanted", "given"), [({}, "120"), ({"TEXTUAL_FPS": "30"}, "30")])
+def test_it_paints_more_often_than_textual_does_unless_told_otherwise(
+    tmp_path: Path, wanted: dict[str, str], given: str
+) -> None:
+    told = tmp_path / "told"
+    program = f"""
+import argparse, pathlib
+from snaptui.commands import app
+app.run(argparse.Namespace(files=[], no_mouse=False))
+from textual import constants
+pathlib.Path({str(told)!r}).write_text(str(constants.MAX_FPS))
+"""
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    ends: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
+    places = dict.fromkeys(("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"), str(tmp_path))
+    values = {**environment(), **places, "TERM": "xterm", **wanted}
+    with subprocess.Popen([sys.executable, "-c", program], env=values, start_new_session=True, **ends) as app:
+        os.close(other_end)
+        try:
+            painted = b""
+            while b"COMMAND" not in painted:
+                painted += os.read(terminal, 1 << 16)
+            os.write(terminal, b"q")
+            with contextlib.suppress(OSError):  # EIO: it has closed its end
+                while os.read(terminal, 1 << 16):
+                    pass
+            assert app.wait(20) == 0
+        finally:
+            app.kill()
+            os.close(terminal)
+    assert told.read_text() == given
 
 
 def begin_capture(terminal: Terminal, pid: int) -> None:
