@@ -75,6 +75,24 @@ def test_old_and_new_kernels_tell_the_same_pages() -> None:
             old.close()
 
 
+@pytest.mark.parametrize("scan", [True, False], ids=["PAGEMAP_SCAN", "entries"])
+def test_what_is_looked_at_ahead_is_what_would_be_told_when_asked(scan: bool) -> None:
+    with running_c(SPARSE) as victim:
+        start = int(victim.readline(), 16)
+        victim.stop()
+        pagemap = Pagemap(victim.pid, scan=scan)
+        try:
+            asked = list(pagemap.runs(start, start + 64 * MIB))
+            pagemap.look_ahead(start, start + 64 * MIB)
+            victim.popen.kill()
+            victim.popen.wait()
+            # What is told now was found then: the process has no page table any more.
+            assert list(pagemap.runs(start, start + 64 * MIB)) == asked
+            assert len(asked) > 1
+        finally:
+            pagemap.close()
+
+
 def test_neighbours_are_told_together_what_each_is_told_alone() -> None:
     # Written pages on both sides of the border of two mappings are one region to the kernel.
     source = r"""
