@@ -105,7 +105,7 @@ def python_objects(mib: int) -> contextlib.AbstractContextManager[Target]:
 def join_free_memory() -> None:
     """Have the kernel join what memory is free to large pieces, as on a machine just started; for root only.
 
-    What ran before scatters it, and of a process whose pages lie here and there everybody reads a third more slowly.
+    What ran before scatters it, and a process whose pages lie here and there is read a third more slowly.
     """
     with contextlib.suppress(OSError):
         Path("/proc/sys/vm/compact_memory").write_text("1")
