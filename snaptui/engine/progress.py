@@ -7,11 +7,15 @@ A sink must return at once: while a target is stopped, a sink that waits prolong
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from snaptui.engine.errors import Cancelled
+
+_LOOK: Final = 0.05
+"""Seconds between two looks of who waits whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +58,27 @@ def ignore(event: Event) -> None:
 
 
 class CancelToken:
-    """Asked for by one thread, noticed by another."""
+    """Asked for by one thread, or a signal's handler, noticed by another.
+
+    There is no lock in it, as an Event has: a handler that interrupts who has the lock waits for it for ever.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self.cancelled = False
 
     def cancel(self) -> None:
         """Ask the work to stop."""
-        self._event.set()
-
-    @property
-    def cancelled(self) -> bool:
-        return self._event.is_set()
+        self.cancelled = True
 
     def wait(self, seconds: float) -> None:
-        """Wait; as soon as someone asks for it raise `Cancelled`."""
-        if self._event.wait(seconds):
-            raise Cancelled()
+        """Wait; soon after someone asks for it raise `Cancelled`."""
+        end = time.monotonic() + seconds
+        self.check()
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK))
+            self.check()
 
     def check(self) -> None:
         """Raise `Cancelled` if someone asked for it."""
-        if self._event.is_set():
+        if self.cancelled:
             raise Cancelled()
