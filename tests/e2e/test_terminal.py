@@ -28,7 +28,6 @@ from tests.helpers.victims import (
     running,
     running_python,
     state_of,
-    threads_of,
     tracer_of,
     wait_until,
 )
@@ -206,51 +205,6 @@ def test_a_killed_app_leaves_the_target_running_and_no_partial_file(tmp_path: Pa
         wait_until(lambda: state_of(victim.pid) == "S", "the target waits as before")
         for file in (tmp_path / "data/snaptui").iterdir():
             subprocess.run(command("verify", file), env=environment(), check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
-def test_who_was_stopped_goes_on_and_reads_keys(tmp_path: Path, number: signal.Signals) -> None:
-    with app_in_terminal(tmp_path, 80, 24) as terminal:
-        terminal.wait_for("COMMAND")
-        pid = terminal.pid()
-        threads = len(threads_of(pid))
-        for key, shown in (("2", "PROCESSES"), ("1", "COMMAND")) * 5:
-            os.kill(pid, number)
-            wait_until(lambda: state_of(pid) == "T", "the app stops")
-            os.kill(pid, signal.SIGCONT)
-
-            def is_shown(key: str = key, shown: str = shown) -> bool:
-                terminal.press(key)  # again: what comes before it has the terminal again is lost
-                return shown in terminal.screen()
-
-            wait_until(is_shown, f"{shown} on the screen")
-        assert len(threads_of(pid)) < threads + 10, "threads that write and read are left, two each time"
-        terminal.type("/no such command")
-        terminal.wait_for("no such command")
-        terminal.press("Escape", "C-q")
-        assert terminal.status() == 0
-
-
-def test_one_who_was_not_stopped_may_be_told_to_go_on_and_ends_when_told_to(tmp_path: Path) -> None:
-    # The kernel tells so those whose terminal vanishes, with SIGHUP, and that at any moment.
-    with app_in_terminal(tmp_path, 80, 24) as terminal:
-        terminal.wait_for("COMMAND")
-        pid = terminal.pid()
-        terminal.press("C-q")
-
-        def has_ended() -> bool:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                return True
-            return False
-
-        try:
-            wait_until(has_ended, "the app ends")
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # a terminal that vanishes would not end it either
-                os.kill(pid, signal.SIGKILL)
-        assert terminal.status() == 0
 
 
 def test_a_terminal_that_vanishes_without_a_signal_ends_the_app(tmp_path: Path) -> None:

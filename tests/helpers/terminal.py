@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +91,20 @@ class Terminal:
 
 @contextlib.contextmanager
 def app_in_terminal(
-    directory: Path, width: int, height: int, *arguments: str | Path, term: str = "", **variables: str
+    directory: Path,
+    width: int,
+    height: int,
+    *arguments: str | Path,
+    program: Sequence[str] = ("-m", "snaptui"),
+    in_background: bool = False,
+    term: str = "",
+    **variables: str,
 ) -> Iterator[Terminal]:
-    """`snaptui ARGUMENTS` in a terminal of that size; its files are in `directory`."""
+    """`snaptui ARGUMENTS` in a terminal of that size; its files are in `directory`.
+
+    `in_background`: a shell starts it so, and gives it the terminal when it has been stopped for want of one.
+    `program`: what Python runs in its place.
+    """
     assert shutil.which("tmux"), "tmux is needed: apt-get install tmux"
     (directory / "run").mkdir(mode=0o700, exist_ok=True)
     values = {
@@ -108,13 +119,16 @@ def app_in_terminal(
     }
     values.pop("COLUMNS", None)
     status = directory / "status"
-    words = " ".join(shlex.quote(str(word)) for word in (sys.executable, "-m", "snaptui", *arguments))
+    words = " ".join(shlex.quote(str(word)) for word in (sys.executable, *program, *arguments))
     # Tmux sets TERM itself, and SHELL is what it runs the line with.
     own = {"TERM": term, "SHELL": variables.get("SHELL", "")}
     prefix = "".join(f"{name}={value} " for name, value in own.items() if value)
     # ^C goes to the shell of the window too, which is to live on, as one with job control does.
     end = f"echo $? > {shlex.quote(str(status))}; echo the app has ended; exec sleep 1000"
-    line = f"trap : INT; {prefix}{words}; {end}"
+    start = f"{prefix}{words}"
+    if in_background:
+        start = f"set -m; {start} & until grep -q 'T (stopped)' /proc/$!/status; do sleep 0.1; done; fg"
+    line = f"trap : INT; {start}; {end}"
     # A path for a socket may be 107 bytes long, and pytest's directories are deep.
     socket = Path(f"/tmp/snaptui-test-{os.getpid()}-{id(status):x}")
     terminal = Terminal(socket, status)
