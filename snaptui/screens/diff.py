@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, Static, Tabs
 
 from snaptui.children.answers import Answers
@@ -23,6 +22,7 @@ from snaptui.screens.snapshot import SnapshotScreen
 from snaptui.screens.tabline import TabLine, tab_bindings
 from snaptui.widgets.columns import Column
 from snaptui.widgets.keyline import KeyLine
+from snaptui.widgets.tabbed_screen import TabbedScreen
 from snaptui.widgets.units import full_size, short_size
 
 TABS: Final = (
@@ -105,7 +105,7 @@ _PAGES: Final[tuple[Column[ChangedRange], ...]] = (
 )
 
 
-class DiffScreen(Screen[None]):
+class DiffScreen(TabbedScreen):
     """What changed between two snapshots; escape or q leaves it."""
 
     DEFAULT_CSS = """

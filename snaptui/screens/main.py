@@ -8,7 +8,6 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
@@ -19,6 +18,7 @@ from snaptui.screens.snapshots import SnapshotsPane
 from snaptui.sources import Sources
 from snaptui.widgets.keyline import KeyLine
 from snaptui.widgets.row_table import RowTable
+from snaptui.widgets.tabbed_screen import TabbedScreen
 
 TABS: Final = (("processes", "Processes"), ("snapshots", "Snapshots"), ("mounts", "Mounts"))
 
@@ -27,7 +27,7 @@ class _TabBar(Tabs, can_focus=False):
     """Tabs that never have the focus: keys are for what is below, and 1, 2, 3 change the tab."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(TabbedScreen):
     """Three tabs."""
 
     DEFAULT_CSS = """

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, Static, Tabs
 
 from snaptui.children.answers import Answers
@@ -32,6 +31,7 @@ from snaptui.screens.inside.why import WhyPane
 from snaptui.screens.messages import CompareSnapshot, OpenMount, RunDebugger
 from snaptui.screens.tabline import TabLine, tab_bindings
 from snaptui.widgets.keyline import IF_ROOM, KeyLine
+from snaptui.widgets.tabbed_screen import TabbedScreen
 
 TABS: Final = (
     ("memory", "Memory", "#hex"),
@@ -49,7 +49,7 @@ _THRESHOLD: Final = 50_000
 """Objects more than before at which the garbage collector looks at the youngest: five screens full."""
 
 
-class SnapshotScreen(Screen[None]):
+class SnapshotScreen(TabbedScreen):
     """One process of a snapshot in tabs; escape or q leaves it."""
 
     DEFAULT_CSS = """
