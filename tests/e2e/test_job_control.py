@@ -105,3 +105,15 @@ def test_one_started_in_the_background_comes_up_when_it_is_given_the_terminal(tm
         terminal.wait_for("COMMAND")
         terminal.press("C-q")
         assert terminal.status() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_one_that_stands_still_ends_when_its_terminal_vanishes(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with app_in_terminal(tmp_path, 80, 24) as terminal:
+        terminal.wait_for("COMMAND")
+        pid = terminal.pid()
+        os.kill(pid, number)
+        wait_until(lambda: state_of(pid) == "T", "the app stops")
+    assert state_of(pid) == "", "nobody is left to let it go on"

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -75,11 +76,17 @@ class Terminal:
 
         wait_until(told, f"tmux makes its window {width}x{height}")
 
-    def pid(self) -> int:
-        """The app's process: what the shell of the window runs."""
+    def pids(self) -> list[int]:
+        """What the shell of the window runs."""
         shell = self._tmux("list-panes", "-F", "#{pane_pid}").strip()
-        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-        return int(children[0])
+        try:
+            return [int(pid) for pid in Path(f"/proc/{shell}/task/{shell}/children").read_text().split()]
+        except FileNotFoundError:  # it has ended
+            return []
+
+    def pid(self) -> int:
+        """The app's process."""
+        return self.pids()[0]
 
     def status(self) -> int:
         """The app's exit status, when it has ended."""
@@ -141,8 +148,21 @@ def app_in_terminal(
         )  # fmt: skip
         yield terminal
     finally:
+        started = terminal.pids()
         subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True, check=False)
         socket.unlink(missing_ok=True)
+        see_to_the_end_of(started)
         # A test that fails may have started some, which outlive the app.
         servers = [sys.executable, "-m", "snaptui", "umount", "--all"]
         subprocess.run(servers, env=values, capture_output=True, check=False)
+
+
+def see_to_the_end_of(pids: Sequence[int]) -> None:
+    """Wait for the end of those whose terminal vanished; one that hangs is killed, or it would outlive us."""
+    try:
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the app ends by SIGHUP")
+    except AssertionError:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        raise
