@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
+import select
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.commands import command, environment
 from tests.helpers.terminal import app_in_terminal
 from tests.helpers.victims import state_of, threads_of, wait_until
 
@@ -117,3 +122,29 @@ def test_one_that_stands_still_ends_when_its_terminal_vanishes(
         os.kill(pid, number)
         wait_until(lambda: state_of(pid) == "T", "the app stops")
     assert state_of(pid) == "", "nobody is left to let it go on"
+
+
+def test_one_in_a_background_that_no_shell_can_end_says_so() -> None:
+    # Orphaned, without a parent in the session: the kernel stops no such group of processes (setpgid(2)).
+    shell, terminal = pty.fork()
+    if shell == 0:  # the session's leader, which has the terminal
+        if (job := os.fork()) == 0:
+            os.setpgid(0, 0)
+            if os.fork() == 0:
+                while os.getppid() == os.getpgrp():
+                    time.sleep(0.01)
+                os.execve(sys.executable, command("app"), {**environment(), "TERM": "xterm"})
+            os._exit(0)
+        os.waitpid(job, 0)
+        signal.pause()
+    try:
+        said = b""
+        while b"in its foreground" not in said:
+            assert select.select([terminal], [], [], 20)[0], said
+            said += os.read(terminal, 1 << 16)
+        assert b"snaptui: the terminal is gone, or another program has it\r\n" in said
+        assert b"Traceback" not in said
+    finally:
+        os.kill(shell, signal.SIGKILL)
+        os.waitpid(shell, 0)
+        os.close(terminal)
